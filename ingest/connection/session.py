@@ -1,0 +1,120 @@
+"""The user's contract: a `Session` says what is sent after the upgrade and what becomes of every frame.
+
+The rule: a new session is made for every connection attempt, so its plain attributes are connection-local
+state; only ``memory`` survives. Sessions never see a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from settings.model import FeedSettings
+
+#: What may be sent: ``str`` leaves as a text frame, ``bytes`` as a binary one.
+Outgoing = str | bytes
+
+
+class To:
+    """One payload with its own destination; what is None comes from the feed's settings."""
+
+    __slots__ = ("actor", "options", "payload", "queue")
+
+    def __init__(
+        self,
+        payload: Any,
+        *,
+        actor: str | None = None,
+        queue: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.payload = payload
+        self.actor = actor
+        self.queue = queue
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"To(actor={self.actor!r}, queue={self.queue!r})"
+
+
+class Emit:
+    """Queue zero, one or many payloads (JSON values, ``bytes``, or `To`); send ``reply`` at once."""
+
+    __slots__ = ("payloads", "ready", "reply")
+
+    def __init__(self, *payloads: Any, reply: Sequence[Outgoing] = (), ready: bool = False) -> None:
+        self.payloads = payloads
+        self.reply = reply
+        self.ready = ready
+
+    def __repr__(self) -> str:
+        return f"Emit({len(self.payloads)} payloads, reply={len(self.reply)} frames, ready={self.ready})"
+
+
+class Skip:
+    """Emit nothing; the frame still counts as life."""
+
+    __slots__ = ("ready", "reply")
+
+    def __init__(self, *, reply: Sequence[Outgoing] = (), ready: bool = False) -> None:
+        self.reply = reply
+        self.ready = ready
+
+    def __repr__(self) -> str:
+        return f"Skip(reply={len(self.reply)} frames, ready={self.ready})"
+
+
+class Fail:
+    """End this connection; backoff follows, or the stop if ``fatal``.
+
+    ``retry_after`` is in seconds; 0 means reconnect now, and is no failure (a venue's planned restart).
+    """
+
+    __slots__ = ("fatal", "reason", "retry_after")
+
+    def __init__(self, reason: str, *, fatal: bool = False, retry_after: float | None = None) -> None:
+        self.reason = reason
+        self.fatal = fatal
+        self.retry_after = retry_after
+
+    def __repr__(self) -> str:
+        return f"Fail({self.reason!r}, fatal={self.fatal}, retry_after={self.retry_after})"
+
+
+class Session:
+    """What a feed does with its connection; override what you need.
+
+    ``feed`` (the feed's settings) and ``memory`` (a dict that survives reconnects) are set before `setup`.
+    """
+
+    feed: FeedSettings
+    memory: dict[str, Any]
+    #: True: the connection is not ready until a result says ``ready=True``, within ``ready_timeout`` seconds.
+    awaits_ready: bool = False
+
+    def setup(self, **session_args: Any) -> None:
+        """Take the feed's ``session_args`` and prepare connection-local state."""
+        if session_args:
+            raise TypeError(f"{type(self).__name__}.setup takes no arguments, but session_args has {', '.join(sorted(session_args))}")
+
+    def url(self) -> str:
+        """Return the ``ws://`` or ``wss://`` URL of this attempt; may fetch a one-time URL."""
+        return self.feed.url
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the upgrade's extra headers; called before every attempt."""
+        return {name: value.get_secret_value() for name, value in self.feed.headers.items()}
+
+    def on_upgrade(self) -> Sequence[Outgoing]:
+        """Return the frames to send right after the upgrade."""
+        return self.feed.subscribe
+
+    def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:
+        """Say what becomes of one text (``str``) or binary (``bytes``) message."""
+        return Emit(payload)
+
+    def heartbeat(self) -> Sequence[Outgoing]:
+        """Return the frames to send every ``heartbeat.interval`` seconds."""
+        beat = self.feed.heartbeat
+        return (beat.text,) if beat is not None and beat.text is not None else ()

@@ -1,0 +1,253 @@
+"""Every way things go wrong here, as one tree of errors that carry data and build their own text.
+
+::
+
+    IngestError
+    ├── EndReason                   why a connection, or the attempt to make one, ended
+    │   ├── DialFailed              a step of DNS, TCP, proxy or TLS failed
+    │   ├── OpenTimedOut            the steps together took longer than ``open_timeout``
+    │   ├── HandshakeRejected       the server answered the upgrade with another status than 101
+    │   ├── HandshakeInvalid        the server's 101 is not an answer to what was asked
+    │   ├── UrlFailed, HeadersFailed, BootstrapFailed, FrameHandlerFailed   the user's code failed
+    │   ├── SessionFailed           the session returned `Fail`
+    │   ├── ReadyTimedOut, IdleTimedOut, DataTimedOut, PingTimedOut, SendTimedOut
+    │   ├── ClosedByServer          a close frame came
+    │   ├── ConnectionDropped       the stream ended or broke without one
+    │   ├── ProtocolViolated        the server broke RFC 6455; we closed with its code
+    │   ├── FeedCrashed             a fault in our own loop
+    │   └── Stopped                 we were asked to
+    ├── PayloadRefused              an emitted value that no encoder takes
+    └── BrokerError                 Redis said no, or nothing
+
+The rule: errors are values (compared by content), but not frozen, because Python itself writes their traceback; no text of a
+server or of Redis is trusted; what is shown is bounded and free of secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class IngestError(Exception):
+    """The root of the tree."""
+
+
+class EndReason(IngestError):
+    """Why a connection, or the attempt to make one, ended."""
+
+    @property
+    def kind(self) -> str:
+        """The name under which events, metrics and summaries count this reason."""
+        return type(self).__name__
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the server wants to see us again, if it said so."""
+        return None
+
+
+@dataclass(unsafe_hash=True)
+class DialFailed(EndReason):
+    """A step (``dns``, ``tcp``, ``proxy``, ``tls``, ``upgrade``) failed."""
+
+    step: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.step} failed: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class OpenTimedOut(EndReason):
+    """No connection within ``open_timeout`` seconds; ``step`` is where the time ran out."""
+
+    step: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"not open within {self.seconds:g} s (in step {self.step})"
+
+
+@dataclass(unsafe_hash=True)
+class HandshakeRejected(EndReason):
+    """The upgrade was answered with another status than 101; ``body`` holds at most 4 KiB."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    body: bytes = field(default=b"", repr=False)
+    after: float | None = None
+
+    @property
+    def retry_after(self) -> float | None:
+        return self.after
+
+    def __str__(self) -> str:
+        where = f" to {self.headers['location'][:200]!r}" if 300 <= self.status < 400 and "location" in self.headers else ""
+        return f"the server answered the upgrade with status {self.status}{where}"
+
+
+@dataclass(unsafe_hash=True)
+class HandshakeInvalid(EndReason):
+    """The server's 101 is not an answer to what was asked (RFC 6455, 4.1)."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return f"invalid upgrade: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class _CallbackFailed(EndReason):
+    cause: BaseException | None
+    detail: str
+
+    _what = "a callback"
+
+    def __str__(self) -> str:
+        return f"{self._what} failed: {self.detail}"
+
+
+class UrlFailed(_CallbackFailed):
+    """``Session.url`` raised or returned no WebSocket URL."""
+
+    _what = "url"
+
+
+class HeadersFailed(_CallbackFailed):
+    """``Session.headers`` or the ``headers_function`` raised or returned no headers."""
+
+    _what = "headers"
+
+
+class BootstrapFailed(_CallbackFailed):
+    """``Session.setup``, ``on_upgrade``, the ``subscribe_function``, or sending what they returned, failed."""
+
+    _what = "bootstrap"
+
+
+class FrameHandlerFailed(_CallbackFailed):
+    """``Session.on_frame`` or ``heartbeat`` raised or returned what it must not."""
+
+    _what = "the session"
+
+
+@dataclass(unsafe_hash=True)
+class SessionFailed(EndReason):
+    """The session returned `Fail`."""
+
+    reason: str
+    fatal: bool = False
+    after: float | None = None
+
+    @property
+    def retry_after(self) -> float | None:
+        return self.after
+
+    def __str__(self) -> str:
+        return f"the session ended the connection: {self.reason}"
+
+
+@dataclass(unsafe_hash=True)
+class _TimedOut(EndReason):
+    seconds: float
+
+    _what = "nothing"
+
+    def __str__(self) -> str:
+        return f"{self._what} for {self.seconds:g} s"
+
+
+class ReadyTimedOut(_TimedOut):
+    """Not ready ``ready_timeout`` seconds after the upgrade."""
+
+    _what = "not ready"
+
+
+class IdleTimedOut(_TimedOut):
+    """Nothing at all came for ``idle_timeout`` seconds."""
+
+    _what = "nothing received"
+
+
+class DataTimedOut(_TimedOut):
+    """No data frame came for ``data_timeout`` seconds, though the connection lives."""
+
+    _what = "no data received"
+
+
+class PingTimedOut(_TimedOut):
+    """Our ping was not answered within ``ping_timeout`` seconds."""
+
+    _what = "ping not answered"
+
+
+class SendTimedOut(_TimedOut):
+    """The server did not take what we sent."""
+
+    _what = "the server took nothing of what was sent"
+
+
+@dataclass(unsafe_hash=True)
+class ClosedByServer(EndReason):
+    """The server closed (RFC 6455, 7.4): 1005 where its close frame had no code."""
+
+    code: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"closed by the server with {self.code}" + (f" ({self.reason[:123]})" if self.reason else "")
+
+
+@dataclass(unsafe_hash=True)
+class ConnectionDropped(EndReason):
+    """The stream ended or broke without a close frame."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return f"connection dropped: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class ProtocolViolated(EndReason):
+    """The server broke the protocol; ``code`` (1002, 1007, 1009) is what we closed with."""
+
+    code: int
+    detail: str
+
+    def __str__(self) -> str:
+        return f"closed with {self.code}: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class FeedCrashed(EndReason):
+    """A fault in our own loop."""
+
+    cause: BaseException
+
+    def __str__(self) -> str:
+        return f"the feed's loop crashed: {type(self.cause).__name__}: {self.cause}"
+
+
+@dataclass(unsafe_hash=True)
+class Stopped(EndReason):
+    """We were asked to stop."""
+
+    def __str__(self) -> str:
+        return "stopped"
+
+
+@dataclass(unsafe_hash=True)
+class PayloadRefused(IngestError):
+    """An emitted value that no encoder takes; ``type_name`` is the offending type."""
+
+    type_name: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"a payload of type {self.type_name} cannot be encoded: {self.detail}"
+
+
+class BrokerError(IngestError):
+    """Redis said no, or nothing."""
