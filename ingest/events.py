@@ -1,0 +1,180 @@
+"""What happened, as facts: one frozen dataclass per kind of event.
+
+The rule: events hold values only; who is told, and how, is telemetry's business. Every event carries the
+feed's ``telemetry_id`` and ``at``, wall-clock seconds since the epoch. Each counts 1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ingest.errors import EndReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What all events share."""
+
+    telemetry_id: str
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionReady(Event):
+    """Success: the bootstrap is sent, and confirmed where the session awaits that."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionFailed(Event):
+    """Failure: an attempt ended before the connection was ready."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLost(Event):
+    """Disconnected: a ready connection ended after ``lasted`` seconds."""
+
+    reason: EndReason
+    lasted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTimedOut(Event):
+    """Timeout: a deadline passed; ``which`` is the setting that named it (``idle_timeout``, …)."""
+
+    which: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStatus(Event):
+    """Status: 1 when the connection becomes ready, 0 when it no longer is; on every change."""
+
+    value: Literal[0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Event):
+    """The feed went from one state to another (names of `ingest.connection.states.State`)."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(Event):
+    """The next attempt comes after ``delay`` seconds; ``attempt`` counts the failures of this outage."""
+
+    attempt: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedGaveUp(Event):
+    """The feed will not be tried again."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRestarted(Event):
+    """A crash in our own loop ended the feed; it starts again after ``delay`` seconds."""
+
+    cause: BaseException
+    delay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerFailed(Event):
+    """The user's code raised; ``where`` is the callback's name."""
+
+    where: str
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackSlow(Event):
+    """A callback has been running for ``seconds``, longer than ``open_timeout``."""
+
+    where: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedBlocked(Event):
+    """The backlog is full and ``overflow`` is "block": reading stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedUnblocked(Event):
+    """There is room again after ``seconds``: reading goes on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerUnavailable(Event):
+    """Redis refuses or does not answer; what is read waits in the backlog."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerRecovered(Event):
+    """Redis takes messages again after ``seconds``."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueForgotten(Event):
+    """Redis forgot what it had confirmed: messages up to number ``confirmed`` may be gone; it held ``held``."""
+
+    queue: str
+    confirmed: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRejected(Event):
+    """One message (number ``seq``) was refused again and again, and was dropped: counted, never silent."""
+
+    seq: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStalled(Event):
+    """A queue grew to ``depth`` over ``seconds`` and nothing was taken from it."""
+
+    queue: str
+    depth: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLettersGrew(Event):
+    """A queue's dead letters grew by ``added`` to ``total``."""
+
+    queue: str
+    added: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedDrained(Event):
+    """The feed has stopped: frames read, messages emitted, enqueued and lost since the process started."""
+
+    read: int
+    emitted: int
+    enqueued: int
+    lost: int
+
+
+#: How every part tells what happened; never raises, never blocks.
+Publish = Callable[[Event], None]
