@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 class IngestError(Exception):
@@ -40,6 +41,9 @@ class EndReason(IngestError):
     def kind(self) -> str:
         """The name under which events, metrics and summaries count this reason."""
         return type(self).__name__
+
+    #: The setting whose deadline passed, for the reasons that are time-outs.
+    setting: ClassVar[str | None] = None
 
     @property
     def retry_after(self) -> float | None:
@@ -64,6 +68,8 @@ class OpenTimedOut(EndReason):
 
     step: str
     seconds: float
+
+    setting = "open_timeout"
 
     def __str__(self) -> str:
         return f"not open within {self.seconds:g} s (in step {self.step})"
@@ -127,7 +133,7 @@ class BootstrapFailed(_CallbackFailed):
 
 
 class FrameHandlerFailed(_CallbackFailed):
-    """``Session.on_frame`` or ``heartbeat`` raised or returned what it must not."""
+    """``Session.on_frame`` or ``heartbeat`` raised, or returned or emitted what it must not."""
 
     _what = "the session"
 
@@ -162,30 +168,35 @@ class ReadyTimedOut(_TimedOut):
     """Not ready ``ready_timeout`` seconds after the upgrade."""
 
     _what = "not ready"
+    setting = "ready_timeout"
 
 
 class IdleTimedOut(_TimedOut):
     """Nothing at all came for ``idle_timeout`` seconds."""
 
     _what = "nothing received"
+    setting = "idle_timeout"
 
 
 class DataTimedOut(_TimedOut):
     """No data frame came for ``data_timeout`` seconds, though the connection lives."""
 
     _what = "no data received"
+    setting = "data_timeout"
 
 
 class PingTimedOut(_TimedOut):
     """Our ping was not answered within ``ping_timeout`` seconds."""
 
     _what = "ping not answered"
+    setting = "ping_timeout"
 
 
 class SendTimedOut(_TimedOut):
     """The server did not take what we sent."""
 
     _what = "the server took nothing of what was sent"
+    setting = "open_timeout"
 
 
 @dataclass(unsafe_hash=True)

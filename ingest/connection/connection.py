@@ -1,0 +1,272 @@
+"""One connection: dial, bootstrap, read until it ends; the reason why it ended is the result.
+
+The rule: every way to end is one `EndReason`, raised anywhere below `Connection.run` and handled only there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn, Protocol
+
+from ingest.clock import Monotonic, monotonic, wall_us
+from ingest.connection.callbacks import Callbacks, SessionMaker
+from ingest.connection.frames import Close, Ping, Pong, Received, Violation
+from ingest.connection.liveness import Deadlines, Liveness
+from ingest.connection.outcome import session_failed
+from ingest.connection.retry import ConnectionEnd
+from ingest.connection.session import Emit, Fail, Outgoing, Skip
+from ingest.connection.states import Trigger
+from ingest.connection.status import FeedStatus
+from ingest.errors import (
+    BootstrapFailed,
+    ClosedByServer,
+    ConnectionDropped,
+    EndReason,
+    FrameHandlerFailed,
+    PayloadRefused,
+    ProtocolViolated,
+    SendTimedOut,
+    SessionFailed,
+    Stopped,
+)
+from settings.model import FeedSettings
+
+#: How long, in seconds, the server has to answer our close before we cut.
+CLOSE_TIMEOUT = 1.0
+
+_DATA = frozenset({str, bytes})
+
+
+class Sink(Protocol):
+    """Where emitted payloads go: the delivery plane, as far as this one knows it."""
+
+    def deliver(self, payloads: Sequence[object], received_us: int) -> None:
+        """Take payloads in order; `PayloadRefused` names one that cannot be encoded (those before it are taken)."""
+
+    def has_room(self) -> bool:
+        """Tell whether reading may go on."""
+
+
+class Transport(Protocol):
+    """The open connection, as `ingest.connection.transport` makes it."""
+
+    def receive(self, timeout: float | None, *, read: bool = True) -> list[Received]: ...
+    def send(self, frames: Sequence[Outgoing | Ping | Pong], timeout: float) -> None: ...
+    def close(self, code: int, reason: str, timeout: float) -> object: ...
+    def abort(self) -> None: ...
+
+
+#: Makes the connection: ``(url, headers) -> Transport``; raises an `EndReason`.
+Dial = Callable[[str, Mapping[str, str]], Transport]
+
+
+class Connection:
+    """One attempt, from the dial to the end."""
+
+    def __init__(
+        self,
+        feed: FeedSettings,
+        maker: SessionMaker,
+        sink: Sink,
+        status: FeedStatus,
+        *,
+        dial: Dial,
+        stopping: Callable[[], bool],
+        clock: Monotonic = monotonic,
+    ) -> None:
+        self._feed = feed
+        self._sink = sink
+        self._status = status
+        self._dial = dial
+        self._stopping = stopping
+        self._clock = clock
+        self._callbacks = Callbacks(maker, status)
+        self._passes_through = maker.passes_through
+        self._ready = False
+        self._url = ""
+
+    def run(self) -> ConnectionEnd:
+        """Dial, bootstrap and read until the end; never raises an `EndReason`."""
+        try:
+            self._url, headers = self._callbacks.prepare()
+            transport = self._dial(self._url, headers)
+        except EndReason as reason:
+            return self._status.end_of(reason)
+        try:
+            self._status.move(Trigger.UPGRADED)
+            self._serve(transport)
+        except EndReason as reason:
+            _farewell(transport, reason)
+            return self._status.end_of(reason)
+        finally:
+            transport.abort()  # a no-op once closed; frees the socket also when our own loop crashed
+            self._status.unblock()
+
+    def _serve(self, transport: Transport) -> NoReturn:
+        """Bootstrap, then read; ends by raising an `EndReason`."""
+        self._transport = transport
+        self._liveness = Liveness(self._deadlines(), self._clock())
+        self._bootstrap()
+        while True:
+            if self._stopping():
+                raise Stopped
+            self._keep_alive()
+            reading = self._may_read()
+            received = transport.receive(self._patience(), read=reading)
+            if received:
+                self._take(received)
+            elif reading:
+                # A wake-up may have come first: what the socket holds is read before any deadline is judged.
+                received = transport.receive(0.0)
+                self._take(received)
+            self._judge(drained=not received)
+
+    def _deadlines(self) -> Deadlines:
+        feed = self._feed
+        return Deadlines(
+            ready=feed.ready_timeout,
+            idle=feed.idle_timeout,
+            data=feed.data_timeout,
+            ping_interval=feed.ping_interval,
+            ping_timeout=feed.ping_timeout,
+            heartbeat=feed.heartbeat.interval if feed.heartbeat is not None else None,
+        )
+
+    def _bootstrap(self) -> None:
+        frames = self._callbacks.bootstrap()
+        try:
+            self._send(frames)
+        except (ConnectionDropped, SendTimedOut) as error:
+            raise BootstrapFailed(error, f"sending: {error}") from error
+        if not self._callbacks.session.awaits_ready:
+            self._readied()
+
+    def _readied(self) -> None:
+        if not self._ready:
+            self._ready = True
+            self._liveness.readied()
+            self._status.readied(self._url)
+
+    def _send(self, frames: Sequence[Outgoing | Ping | Pong]) -> None:
+        if frames:
+            self._transport.send(frames, self._feed.open_timeout)
+
+    def _keep_alive(self) -> None:
+        """Send the heartbeat and the ping that are due."""
+        now = self._clock()
+        if self._liveness.heartbeat_due(now):
+            self._send(self._callbacks.heartbeat())
+            self._liveness.heartbeat_sent(now)
+        if self._liveness.ping_due(now):
+            payload = os.urandom(4)
+            self._send([Ping(payload)])
+            self._liveness.ping_sent(payload, now)
+
+    def _may_read(self) -> bool:
+        """Stop reading while the backlog is full, and the deadlines that need reading with it."""
+        if self._sink.has_room():
+            if self._status.blocked:
+                self._liveness.resume(self._clock())
+                self._status.unblock()
+            return True
+        self._liveness.suspend()
+        self._status.block()
+        return False
+
+    def _patience(self) -> float | None:
+        moment = self._liveness.next_at()
+        return None if moment == float("inf") else max(0.0, moment - self._clock())
+
+    def _judge(self, *, drained: bool) -> None:
+        """End the connection if a deadline has passed.
+
+        While unread data remains, the pong that we wait for may be behind it: then only after twice the time.
+        """
+        now = self._clock()
+        reason = self._liveness.expired(now if drained else now - self._feed.ping_timeout)
+        if reason is not None:
+            raise reason
+
+    def _take(self, received: list[Received]) -> None:
+        """Handle all that one read brought."""
+        if not received:
+            return
+        received_us = wall_us()
+        kinds = set(map(type, received))
+        self._liveness.heard(self._clock(), data=not kinds.isdisjoint(_DATA))
+        if self._passes_through and kinds <= _DATA:
+            self._status.frames += len(received)
+            self._deliver(received, received_us)
+        else:
+            self._each(received, received_us)
+
+    def _each(self, received: list[Received], received_us: int) -> None:
+        """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
+        pending: list[object] = []
+        with self._status.calling("on_frame"):
+            try:
+                for item in received:
+                    if isinstance(item, str | bytes):
+                        self._status.frames += 1
+                        if self._passes_through:
+                            pending.append(item)
+                        else:
+                            self._ask(item, pending, received_us)
+                    else:
+                        self._control(item)
+            finally:
+                self._deliver(pending, received_us)
+
+    def _ask(self, item: str | bytes, pending: list[object], received_us: int) -> None:
+        result = self._callbacks.on_frame(item)
+        if isinstance(result, Fail):
+            raise session_failed(result)
+        if isinstance(result, Emit):
+            pending.extend(result.payloads)
+        if result.reply or result.ready:
+            self._follow(result, pending, received_us)
+
+    def _follow(self, result: Emit | Skip, pending: list[object], received_us: int) -> None:
+        """Send the reply, after what was emitted is in the backlog: a reply may tell the server that we have it."""
+        self._deliver(pending, received_us)
+        pending.clear()
+        self._send(result.reply)
+        if result.ready:
+            self._readied()
+
+    def _deliver(self, payloads: Sequence[object], received_us: int) -> None:
+        if not payloads:
+            return
+        try:
+            self._sink.deliver(payloads, received_us)
+        except PayloadRefused as error:
+            raise FrameHandlerFailed(error, str(error)) from error
+
+    def _control(self, item: Ping | Pong | Close | Violation) -> None:
+        if isinstance(item, Ping):
+            self._send([Pong(item.payload)])
+        elif isinstance(item, Pong):
+            self._status.round_trip = self._liveness.pong(item.payload, self._clock()) or self._status.round_trip
+        elif isinstance(item, Close):
+            raise ClosedByServer(item.code, item.reason)
+        else:
+            raise ProtocolViolated(item.code, item.detail)
+
+
+def _farewell(transport: Transport, reason: EndReason) -> None:
+    """Close as RFC 6455 (7.1, 7.4) wants it for this reason; never hangs."""
+    if isinstance(reason, ConnectionDropped | SendTimedOut):
+        transport.abort()
+    elif isinstance(reason, ClosedByServer):
+        transport.close(1000 if reason.code == 1005 else reason.code, "", 0.0)
+    elif isinstance(reason, ProtocolViolated):
+        transport.close(reason.code, reason.detail[:100], CLOSE_TIMEOUT)
+    elif isinstance(reason, Stopped):
+        transport.close(1001, "", CLOSE_TIMEOUT)
+    elif isinstance(reason, SessionFailed):
+        transport.close(1000, "", CLOSE_TIMEOUT)
+    elif reason.setting is not None:
+        transport.close(1011, reason.setting, 0.0)  # the peer is silent: say it, and do not wait
+    else:
+        transport.close(1011, "", CLOSE_TIMEOUT)

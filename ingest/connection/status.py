@@ -1,0 +1,114 @@
+"""What a feed shows of itself: its state, its counters, and the events that tell of every change.
+
+The rule: the one place where a feed's state changes; written by the feed's own thread, read by any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from ingest.clock import Monotonic, monotonic
+from ingest.connection.retry import ConnectionEnd
+from ingest.connection.states import State, Trigger, after
+from ingest.errors import EndReason, Stopped
+from ingest.events import (
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectionReady,
+    ConnectionStatus,
+    ConnectionTimedOut,
+    FeedBlocked,
+    FeedGaveUp,
+    FeedUnblocked,
+    Publish,
+    StateChanged,
+)
+
+
+class FeedStatus:
+    """State and counters of one feed, over all its connections."""
+
+    def __init__(self, label: str, publish: Publish, clock: Monotonic = monotonic) -> None:
+        self.label = label
+        self.publish = publish
+        self.clock = clock
+        self.state = State.IDLE
+        self.frames = 0
+        self.bytes = 0
+        self.reconnects = 0
+        self.last_reason: EndReason | None = None
+        self.round_trip: float | None = None  # of the newest ping, in seconds
+        self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
+        self._blocked_at: float | None = None
+        self._readied_at: float | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether reading has stopped because the backlog is full."""
+        return self._blocked_at is not None
+
+    def shown(self, slow_after: float) -> str:
+        """Return the state as users see it: a callback running longer than ``slow_after`` seconds, or a full backlog, first."""
+        running = self.running
+        if running is not None and self.clock() - running[1] > slow_after:
+            return "SLOW_CALLBACK"
+        return "BLOCKED" if self.blocked else self.state.value
+
+    def move(self, trigger: Trigger) -> None:
+        """Go to the next state by the table, and tell it."""
+        old, self.state = self.state, after(self.state, trigger)
+        if old is not self.state:
+            self.publish(StateChanged(telemetry_id=self.label, old=old.value, new=self.state.value))
+
+    def readied(self, url: str) -> None:
+        """The connection is ready: the success of the seed's telemetry."""
+        self.move(Trigger.READIED)
+        self._readied_at = self.clock()
+        self.publish(ConnectionReady(telemetry_id=self.label, url=url))
+        self._tell_status(1)
+
+    def end_of(self, reason: EndReason) -> ConnectionEnd:
+        """Note and tell that the connection, or the attempt, is over."""
+        readied_at, self._readied_at = self._readied_at, None
+        end = ConnectionEnd(reason, readied_at is not None, self.clock() - readied_at if readied_at is not None else 0.0)
+        self.last_reason = reason
+        if reason.setting is not None:
+            self.publish(ConnectionTimedOut(telemetry_id=self.label, which=reason.setting))
+        if end.was_ready:
+            self.publish(ConnectionLost(telemetry_id=self.label, reason=reason, lasted=end.lasted))
+            self._tell_status(0)
+        elif not isinstance(reason, Stopped):
+            self.publish(ConnectionFailed(telemetry_id=self.label, reason=reason))
+        return end
+
+    def gave_up(self, reason: EndReason) -> None:
+        """No further attempt: `State.FAILED`, and why."""
+        self.last_reason = reason
+        self.move(Trigger.GAVE_UP)
+        self.publish(FeedGaveUp(telemetry_id=self.label, reason=reason))
+
+    def block(self) -> None:
+        """Reading has stopped."""
+        if self._blocked_at is None:
+            self._blocked_at = self.clock()
+            self.publish(FeedBlocked(telemetry_id=self.label))
+
+    def unblock(self) -> None:
+        """Reading goes on."""
+        if self._blocked_at is not None:
+            seconds, self._blocked_at = self.clock() - self._blocked_at, None
+            self.publish(FeedUnblocked(telemetry_id=self.label, seconds=seconds))
+
+    @contextmanager
+    def calling(self, where: str) -> Iterator[None]:
+        """Show that the user's code runs, so that others can see it hang."""
+        self.running = (where, self.clock())
+        try:
+            yield
+        finally:
+            self.running = None
+
+    def _tell_status(self, value: Literal[0, 1]) -> None:
+        self.publish(ConnectionStatus(telemetry_id=self.label, value=value))
