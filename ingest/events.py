@@ -176,5 +176,20 @@ class FeedDrained(Event):
     lost: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkFailed(Event):
+    """A receiver of events raised; told once per receiver, counted after that."""
+
+    sink: str
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkOverloaded(Event):
+    """A receiver of events is too slow: events are dropped for it alone; told once, counted after that."""
+
+    sink: str
+
+
 #: How every part tells what happened; never raises, never blocks.
 Publish = Callable[[Event], None]
