@@ -247,7 +247,9 @@ class Connection:
         if isinstance(item, Ping):
             self._send([Pong(item.payload)])
         elif isinstance(item, Pong):
-            self._status.round_trip = self._liveness.pong(item.payload, self._clock()) or self._status.round_trip
+            round_trip = self._liveness.pong(item.payload, self._clock())
+            if round_trip is not None:
+                self._status.round_trip = round_trip
         elif isinstance(item, Close):
             raise ClosedByServer(item.code, item.reason)
         else:

@@ -96,7 +96,9 @@ class Session:
     def setup(self, **session_args: Any) -> None:
         """Take the feed's ``session_args`` and prepare connection-local state."""
         if session_args:
-            raise TypeError(f"{type(self).__name__}.setup takes no arguments, but session_args has {', '.join(sorted(session_args))}")
+            raise TypeError(
+                f"{type(self).__name__}.setup takes no arguments, but session_args has {', '.join(sorted(session_args))}"
+            )
 
     def url(self) -> str:
         """Return the ``ws://`` or ``wss://`` URL of this attempt; may fetch a one-time URL."""

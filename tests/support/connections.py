@@ -1,0 +1,125 @@
+"""Stand-ins for what a connection talks to: a scripted transport, a collecting sink, a clock that is set by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ingest.connection.callbacks import SessionMaker
+from ingest.connection.connection import Connection
+from ingest.connection.session import Session
+from ingest.connection.states import Trigger
+from ingest.connection.status import FeedStatus
+from ingest.errors import ConnectionDropped, EndReason, PayloadRefused
+from ingest.events import Event
+from settings.model import FeedSettings
+
+
+class ManualClock:
+    """A monotonic clock that goes on only when told to."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CollectingSink:
+    """Keeps what is delivered; refuses ``object`` instances; has room while ``room`` says so."""
+
+    def __init__(self) -> None:
+        self.payloads: list[object] = []
+        self.room: Callable[[], bool] = lambda: True
+
+    def deliver(self, payloads: Sequence[object], received_us: int) -> None:
+        for payload in payloads:
+            if type(payload) is object:
+                raise PayloadRefused("object", "not JSON")
+            self.payloads.append(payload)
+
+    def has_room(self) -> bool:
+        return self.room()
+
+
+class ScriptedTransport:
+    """Answers every ``receive`` with the next step: a list of frames, a reason to raise, or a call to make.
+
+    A ``receive`` that brings nothing moves the clock on by its timeout. At the script's end the connection is dropped.
+    """
+
+    def __init__(self, clock: ManualClock, script: Iterable[object]) -> None:
+        self._clock = clock
+        self._script = iter(script)
+        self.sent: list[object] = []
+        self.reads: list[bool] = []
+        self.closed: tuple[int, str] | None = None
+        self.aborted = False
+        self.broken = False
+
+    def receive(self, timeout: float | None, *, read: bool = True) -> list[object]:
+        self.reads.append(read)
+        if timeout == 0.0:
+            return []
+        step = next(self._script, ConnectionDropped("end of script"))
+        if callable(step):
+            step = step()
+        if isinstance(step, EndReason):
+            raise step
+        if not step:
+            self._clock.now += timeout if timeout is not None else 3600.0
+        return list(step or [])  # type: ignore[call-overload]
+
+    def send(self, frames: Sequence[object], timeout: float) -> None:
+        if self.broken:
+            raise ConnectionDropped("broken pipe")
+        self.sent.extend(frames)
+
+    def close(self, code: int, reason: str, timeout: float) -> None:
+        self.closed = (code, reason)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Rig:
+    """One connection over a scripted transport, with everything it does kept."""
+
+    def __init__(self, session: type[Session] = Session, script: Iterable[object] = (), **settings: object) -> None:
+        self.clock = ManualClock()
+        self.feed = FeedSettings(name="trades", url="ws://127.0.0.1:1/x", actor="handle", **settings)  # type: ignore[arg-type]
+        self.maker = SessionMaker(self.feed, session)
+        self.sink = CollectingSink()
+        self.events: list[Event] = []
+        self.status = FeedStatus("trades", self.events.append, self.clock)
+        self.transport = ScriptedTransport(self.clock, script)
+        self.dialled: list[tuple[str, dict[str, str]]] = []
+        self.stop = False
+
+    def run(self):
+        self.status.move(Trigger.DIAL)
+        return Connection(
+            self.feed, self.maker, self.sink, self.status, dial=self._dial, stopping=lambda: self.stop, clock=self.clock
+        ).run()
+
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+    def _dial(self, url, headers):
+        self.dialled.append((url, dict(headers)))
+        return self.transport
+
+
+class InstantWakeup:
+    """A wake-up whose every wait passes at once on the manual clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None) -> bool:
+        self.waited.append(timeout)
+        self._clock.now += timeout if timeout is not None else 1.0
+        return False
+
+
+__all__ = ["CollectingSink", "InstantWakeup", "ManualClock", "Rig", "ScriptedTransport"]
