@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ingest.connection.assembly import Assembly
-from ingest.connection.deflate import Inflater
+from ingest.connection import frame_header as header
+from ingest.connection.assembly import Assembly, too_long
+from ingest.connection.deflate import SHORT_MESSAGE, Inflater
 from ingest.errors import ProtocolViolated
 
 
@@ -41,15 +42,6 @@ class Violation(NamedTuple):
 
 Received = str | bytes | Ping | Pong | Close | Violation
 
-# First bytes of a frame: FIN, RSV1-3 and four bits of opcode (RFC 6455, 5.2).
-_FIN, _RSV, _RSV1, _CONTROL = 0x80, 0x70, 0x40, 0x08
-_TEXT, _BINARY = 0x81, 0x82
-_CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
-_CONTROLS = {_CLOSE, _PING, _PONG}
-_STARTS = frozenset({0x01, 0x02, _TEXT, _BINARY} | _CONTROLS)
-_COMPRESSED_STARTS = frozenset(first | _RSV1 for first in _STARTS - _CONTROLS)
-_CONTINUATIONS = frozenset({0x00, 0x80} | _CONTROLS)
-
 
 class FrameParser:
     """Parse what a server sends on one connection; messages longer than ``max_message_bytes`` are a violation.
@@ -62,15 +54,15 @@ class FrameParser:
     def __init__(self, max_message_bytes: int, inflate: Inflater | None = None) -> None:
         self._limit = max_message_bytes
         self._inflater = inflate
-        self._starts = _STARTS if inflate is None else _STARTS | _COMPRESSED_STARTS
-        self._held = b""  # a frame that is too short to begin with: part of a header, or of a control frame
+        self._starts = header.STARTS if inflate is None else header.STARTS_WITH_DEFLATE
+        self._held = b""  # what is too little to begin with: part of a header, or of a control frame
         self._message: Assembly | None = None  # the message that is not complete, and of its latest frame:
         self._missing = 0  # how many bytes of payload are still to come
-        self._final = False  # whether it is the message's last
+        self._final = False  # whether the message ends with it
         self._ended = False
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Received]:
-        """Return all that ``data`` completes, in order; after a `Close` or `Violation` nothing more."""
+        """Return all that ``data`` completes, in order; after a `Close` or a `Violation` nothing more."""
         if self._ended:
             return []
         received: list[Received] = []
@@ -91,21 +83,19 @@ class FrameParser:
 
     def _parse(self, data: bytes, received: list[Received]) -> None:
         at = self._payload(data, 0, received) if self._missing else 0
-        while True:
+        while not self._ended:
             if self._message is None:
                 at = self._texts(data, at, received)
             after = self._frame(data, at, received)
-            if self._ended:
-                return
             if after == at:
-                break
+                self._held = data[at:]
+                return
             at = after
-        self._held = data[at:]
 
     def _texts(self, data: bytes, at: int, received: list[Received]) -> int:
-        """Take whole unfragmented text messages as long as they last: nearly all of a feed, hence this short loop."""
+        """Take whole unfragmented text messages as long as they last: nearly all of a feed, hence this tight loop."""
         end, limit, append = len(data), self._limit, received.append
-        while at + 4 <= end and data[at] == _TEXT:
+        while at + 4 <= end and data[at] == header.TEXT:
             length = data[at + 1]
             start = at + 2
             if length == 126:
@@ -124,41 +114,57 @@ class FrameParser:
 
     def _frame(self, data: bytes, at: int, received: list[Received]) -> int:
         """Take what is there of one frame of any kind; return ``at`` itself where that is too little to begin with."""
-        if len(data) - at < 2:
+        if at + 2 > len(data):
             return at
         first = data[at]
-        if first not in (self._starts if self._message is None else _CONTINUATIONS):
-            raise ProtocolViolated(1002, _what_is_wrong(first, self._message is not None))
-        start, length = _payload_bounds(data, at)
+        if first not in (self._starts if self._message is None else header.CONTINUATIONS):
+            raise header.refuse_first_byte(first, self._message is not None)
+        start, stop = header.payload_bounds(data, at)
         if start > len(data):
             return at
-        stop = start + length
-        if not first & _CONTROL:
+        if not first & header.CONTROL:
             return self._data_frame(first, data, start, stop, received)
         if stop > len(data):
             return at
-        if first == _CLOSE:
-            received.append(_close(data[start:stop]))
-            self._end()
-        else:
-            received.append((Ping if first == _PING else Pong)(data[start:stop]))
+        received.append(self._control(first, data[start:stop]))
         return stop
 
+    def _control(self, first: int, payload: bytes) -> Ping | Pong | Close:
+        if first == header.PING:
+            return Ping(payload)
+        if first == header.PONG:
+            return Pong(payload)
+        self._end()
+        return _close(payload)
+
     def _data_frame(self, first: int, data: bytes, start: int, stop: int, received: list[Received]) -> int:
-        if first == _BINARY and stop <= len(data) and stop - start <= self._limit:
-            received.append(data[start:stop])
-            return stop
+        length = stop - start
+        if stop <= len(data) and length <= self._limit:
+            # Whole messages in one frame are spared the cost of an assembly.
+            if first == header.BINARY:
+                received.append(data[start:stop])
+                return stop
+            if first >= header.COMPRESSED_TEXT and 0 < length <= SHORT_MESSAGE:
+                received.append(self._short_compressed(first, data[start:stop]))
+                return stop
         if self._message is None:
-            inflater = self._inflater if first & _RSV1 else None
-            self._message = Assembly(self._limit, text=first & 0x0F == 1, inflater=inflater)
-        self._message.announce(stop - start)
-        self._missing = stop - start
-        self._final = first & _FIN != 0
+            inflater = self._inflater if first & header.RSV1 else None
+            self._message = Assembly(self._limit, text=first & header.OPCODE == 1, inflater=inflater)
+        self._message.announce(length)
+        self._missing = length
+        self._final = first & header.FIN != 0
         return self._payload(data, start, received)
+
+    def _short_compressed(self, first: int, payload: bytes) -> str | bytes:
+        assert self._inflater is not None, "without it no such frame is allowed"
+        inflated = self._inflater.inflate_short(payload)
+        if len(inflated) > self._limit:
+            raise too_long(self._limit)
+        return inflated.decode() if first == header.COMPRESSED_TEXT else inflated
 
     def _payload(self, data: bytes, at: int, received: list[Received]) -> int:
         """Take what is there of the latest data frame's payload, and the message where it ends."""
-        assert self._message is not None
+        assert self._message is not None, "payload is only missing inside a message"
         piece = data[at : at + self._missing]
         self._message.add(piece)
         self._missing -= len(piece)
@@ -169,7 +175,7 @@ class FrameParser:
 
 
 def is_valid_close_code(code: int) -> bool:
-    """Say whether a close frame may carry ``code``: RFC 6455 7.4, and what was registered since (1012 to 1014)."""
+    """Say whether a close frame may carry ``code``: RFC 6455, 7.4, and what was registered since (1012 to 1014)."""
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
@@ -182,32 +188,3 @@ def _close(payload: bytes) -> Close:
     if not is_valid_close_code(code):
         raise ProtocolViolated(1002, f"a close frame with the reserved code {code}")
     return Close(code, payload[2:].decode())
-
-
-def _payload_bounds(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the payload starts, beyond the end of ``data`` if the header is not complete, and its length."""
-    length = data[at + 1]
-    if length < 126:
-        return at + 2, length
-    if length > 127:
-        raise ProtocolViolated(1002, "a masked frame")
-    if data[at] & _CONTROL:
-        raise ProtocolViolated(1002, "a control frame of more than 125 bytes")
-    start, least = (at + 4, 126) if length == 126 else (at + 10, 1 << 16)
-    if start > len(data):
-        return start, 0
-    length = int.from_bytes(data[at + 2 : start], "big")
-    if not least <= length < 1 << 63:
-        raise ProtocolViolated(1002, "a frame length that is not in its shortest form, or that has 64 bits")
-    return start, length
-
-
-def _what_is_wrong(first: int, inside_message: bool) -> str:
-    opcode = first & 0x0F
-    if 2 < opcode < 8 or opcode > 10:
-        return f"a frame with the unknown opcode {opcode}"
-    if opcode & _CONTROL and not first & _FIN:
-        return "a fragmented control frame"
-    if opcode < 3 and inside_message == (opcode > 0):
-        return "a new message inside a fragmented one" if inside_message else "a continuation of nothing"
-    return f"a frame with the reserved bits {(first & _RSV) >> 4:03b}"
