@@ -18,6 +18,13 @@
     │   └── Stopped                 we were asked to
     ├── PayloadRefused              an emitted value that no encoder takes
     └── BrokerError                 Redis said no, or nothing
+        ├── BrokerUnreachable       no connection could be made, or the one we had broke
+        │   └── BrokerTimedOut      no answer in time
+        ├── BrokerRefused           an error in place of an answer
+        │   └── BrokerAuthFailed    wrong user or password
+        ├── BrokerTooOld            a server without what the scripts need
+        ├── EnqueueVetoed           a Dramatiq middleware did not let a message pass
+        └── ForeignWriter           somebody else writes under our producer's name
 
 The rule: errors are values (compared by content), but not frozen, because Python itself writes their traceback; no text of a
 server or of Redis is trusted; what is shown is bounded and free of secrets.
@@ -262,3 +269,72 @@ class PayloadRefused(IngestError):
 
 class BrokerError(IngestError):
     """Redis said no, or nothing."""
+
+
+@dataclass(unsafe_hash=True)
+class BrokerUnreachable(BrokerError):
+    """No connection to Redis could be made, or the one we had broke."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return f"Redis is unreachable: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class BrokerTimedOut(BrokerUnreachable):
+    """Redis did not answer in time."""
+
+    def __str__(self) -> str:
+        return f"Redis does not answer: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class BrokerRefused(BrokerError):
+    """Redis answered with an error; ``code`` is its first word (``OOM``, ``READONLY``, …)."""
+
+    code: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"Redis refused: {self.code} {self.detail}".rstrip()
+
+
+class BrokerAuthFailed(BrokerRefused):
+    """The user or the password is wrong, or one is needed and none was given."""
+
+    def __str__(self) -> str:
+        return f"Redis refused the user or password ({self.code})"
+
+
+@dataclass(unsafe_hash=True)
+class BrokerTooOld(BrokerError):
+    """The server lacks what the scripts need."""
+
+    version: str
+    needed: str
+
+    def __str__(self) -> str:
+        return f"Redis {self.version} is too old: {self.needed} or newer is needed"
+
+
+@dataclass(unsafe_hash=True)
+class EnqueueVetoed(BrokerError):
+    """A Dramatiq middleware raised in ``before_enqueue``, which means: do not enqueue this message."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return f"a middleware refused the message: {self.detail}"
+
+
+@dataclass(unsafe_hash=True)
+class ForeignWriter(BrokerError):
+    """Redis holds a position (``held``) beyond anything that this producer ever sent (``sent``)."""
+
+    producer: str
+    held: int
+    sent: int
+
+    def __str__(self) -> str:
+        return f"somebody else enqueues as producer {self.producer}: Redis holds {self.held}, only {self.sent} were sent"

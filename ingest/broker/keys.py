@@ -1,0 +1,31 @@
+"""Names every Redis key that Python touches; the scripts document what is in them.
+
+The rule: a key's name is written here and nowhere else, and all begin with the namespace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one Dramatiq namespace."""
+
+    namespace: str
+
+    def messages(self, queue: str) -> str:
+        """Dramatiq's list of the ids that wait in a queue."""
+        return f"{self.namespace}:{queue}"
+
+    def message_data(self, queue: str) -> str:
+        """Dramatiq's hash of a queue's messages by id."""
+        return f"{self.namespace}:{queue}.msgs"
+
+    def rate(self, queue: str) -> str:
+        """The arrival time of a queue's rate limit (enqueue.lua)."""
+        return f"{self.namespace}:__rate__.{queue}"
+
+    def feed(self, group: str, feed: str) -> str:
+        """What the supervisors of a feed share (lease.lua)."""
+        return f"{self.namespace}:__feed__.{group}.{feed}"

@@ -1,0 +1,166 @@
+"""One publisher's own connection to Redis: calls go out in order, their replies come back in order.
+
+The rule: any error or time-out closes the line, and a line that was closed sends nothing until it has joined again; so a call
+whose fate is unknown can only ever be one that the fresh nonce of that join has made void.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import redis
+
+from ingest.broker.clients import refusal, translate
+from ingest.broker.keys import Keys
+from ingest.broker.limits import Limits
+from ingest.broker.packing import BatchPacker, Message, Position, command, queues_of
+from ingest.broker.scripts import ENQUEUE, LEASE
+from ingest.errors import BrokerRefused, BrokerUnreachable
+from settings.wire import FORMAT
+
+Status = Literal["ok", "full", "rate", "error", "gap", "fenced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of a batch (see enqueue.lua); ``position`` is None where Redis told none, ``wait`` is in seconds."""
+
+    status: Status
+    position: int | None = None
+    queue: str = ""
+    depth: int = 0
+    wait: float = 0.0
+    error: BrokerRefused | None = None
+
+
+class Connection(Protocol):
+    """The part of redis-py's connection that is used."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def send_packed_command(self, command: list[bytes], check_health: bool = ...) -> None: ...
+    def can_read(self, timeout: float = ...) -> bool: ...
+    def read_response(self) -> Any: ...
+
+
+class Line:
+    """A feed's way into its queues.
+
+    Parameters:
+      connect: makes a connection that is not yet connected.
+      limits: the limits of a queue by its name; asked once per queue.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection], keys: Keys, feed: str, group: str, limits: Callable[[str], Limits]
+    ) -> None:
+        self._connect = connect
+        self._keys = keys
+        self._feed_key = keys.feed(group, feed)
+        self._packer = BatchPacker(ENQUEUE.digest, self._feed_key, keys, limits)
+        self._connection: Connection | None = None
+        self._prefix: dict[str, str] = {}
+        self._outstanding: deque[tuple[str, ...]] = deque()
+
+    def join(self, producer: str, base: int | None) -> int | None:
+        """Connect if need be, make every earlier call of ``producer`` void, and return its position.
+
+        A producer that Redis does not know begins at ``base``; if that is None, nothing is changed and None returned.
+        """
+        nonce = secrets.token_hex(8)
+        attach = ("attach", producer, nonce, "" if base is None else str(base), str(FORMAT))
+        with self._closing_on_error():
+            if self._connection is None:
+                self._connection = self._connect()
+                self._connection.connect()
+            load = command("SCRIPT", "LOAD", ENQUEUE.source)
+            self._send(load + command("EVAL", LEASE.source, "1", self._feed_key, *attach))
+            self._read()
+            status, prefix, position = self._read()
+        if status == b"unknown":
+            return None
+        self._prefix[producer] = prefix.decode()
+        return int(position)
+
+    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Message]) -> None:
+        """Send one call; its reply is read with `reply`. ``last`` is the position when all of it is in."""
+        queues = queues_of(messages)
+        at = Position("", f"p.{producer}", self._prefix[producer], prev, last)
+        packed = self._packer.pack(at, queues, messages)
+        with self._closing_on_error():
+            self._send(packed)
+        self._outstanding.append(queues)
+
+    def reply(self, timeout: float) -> Reply | None:
+        """Return the reply to the oldest call that has none yet, or None if none comes within ``timeout`` seconds."""
+        with self._closing_on_error():
+            if not self._open().can_read(timeout):
+                return None
+            try:
+                raw = self._read()
+            except redis.ResponseError as error:  # of this call alone: the line is still good
+                refused = translate(error)
+                assert isinstance(refused, BrokerRefused)
+                self._outstanding.popleft()
+                return Reply("error", error=refused)
+        return _parse(raw, self._outstanding.popleft())
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue; only while no reply is outstanding."""
+        with self._closing_on_error():
+            self._send(command("LLEN", self._keys.messages(queue)))
+            return int(self._read())
+
+    def done(self, producer: str) -> None:
+        """Forget a producer that has nothing more to send; only while no reply is outstanding."""
+        with self._closing_on_error():
+            self._send(command("EVAL", LEASE.source, "1", self._feed_key, "done", producer))
+            self._read()
+        del self._prefix[producer]
+
+    def close(self) -> None:
+        """Close the connection; `join` makes another."""
+        connection, self._connection = self._connection, None
+        self._outstanding.clear()
+        self._prefix.clear()
+        if connection is not None:
+            connection.disconnect()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise BrokerUnreachable("the line is closed")
+        return self._connection
+
+    def _send(self, packed: bytes) -> None:
+        self._open().send_packed_command([packed], check_health=False)
+
+    def _read(self) -> Any:
+        return self._open().read_response()
+
+    @contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            raise translate(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+
+def _parse(raw: list[Any], queues: tuple[str, ...]) -> Reply:
+    status, position, depth, wait_ms, detail, number = raw
+    return Reply(
+        status.decode(),
+        position=int(position) if position else None,
+        queue=queues[number - 1] if number else "",
+        depth=depth,
+        wait=wait_ms / 1000,
+        error=refusal(detail.decode(errors="replace")) if detail else None,
+    )

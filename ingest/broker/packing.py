@@ -1,0 +1,116 @@
+"""Turns a batch of messages into the bytes of one EVALSHA command (RESP 2).
+
+The rule: what is the same for every batch is packed once; per message there is one formatting step, because the client
+library's own packing costs more than everything else that happens to a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple, Protocol
+
+from ingest.broker.keys import Keys
+from ingest.broker.limits import Limits
+
+#: Combinations of queues remembered; a feed that routes by content must not grow this without end.
+_MOST_ROUTES = 256
+
+_MESSAGE = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
+
+
+class Message(Protocol):
+    """One encoded message: ``data`` is for ``queue``, under ``id``."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class Position(NamedTuple):
+    """The arguments of enqueue.lua that say where in its producer's chain a batch stands."""
+
+    leader: str
+    field: str
+    prefix: str
+    prev: int
+    last: int
+
+
+class _Route(NamedTuple):
+    keys: bytes  # from the number of keys to the last of them
+    limits: bytes  # from the number of queues to the last burst
+    arguments: int
+
+
+class BatchPacker:
+    """Packs the batches of one feed for the script with this SHA1 digest."""
+
+    def __init__(self, digest: str, feed_key: str, keys: Keys, limits: Callable[[str], Limits]) -> None:
+        self._command = bulk(b"EVALSHA") + bulk(digest.encode())
+        self._feed_key = feed_key
+        self._keys = keys
+        self._limits = limits
+        self._routes: dict[tuple[str, ...], _Route] = {}
+
+    def pack(self, at: Position, queues: tuple[str, ...], messages: Sequence[Message]) -> bytes:
+        """Return the command that enqueues ``messages``, all of which are for one of ``queues``."""
+        route = self._routes.get(queues) or self._add_route(queues)
+        runs = _runs(queues, messages)
+        count = 3 + route.arguments + len(at) + 1 + len(runs) + 2 * len(messages)
+        parts = [b"*%d\r\n" % count, self._command, route.keys, *(_text(str(value)) for value in at), route.limits]
+        parts.append(_number(len(runs) // 2))
+        parts.extend(map(_number, runs))
+        parts.extend([_MESSAGE % (len(one.id), one.id, len(one.data), one.data) for one in messages])
+        return b"".join(parts)
+
+    def _add_route(self, queues: tuple[str, ...]) -> _Route:
+        names = [self._feed_key]
+        numbers: list[float] = [len(queues)]
+        for queue in queues:
+            names += [self._keys.messages(queue), self._keys.message_data(queue), self._keys.rate(queue)]
+            limits = self._limits(queue)
+            numbers += [limits.high, limits.rate or 0, limits.burst_messages]
+        keys = _number(len(names)) + b"".join(map(_text, names))
+        route = _Route(keys, b"".join(_text(f"{number:.10g}") for number in numbers), len(names) + len(numbers))
+        if len(self._routes) >= _MOST_ROUTES:
+            self._routes.clear()
+        self._routes[queues] = route
+        return route
+
+
+def queues_of(messages: Iterable[Message]) -> tuple[str, ...]:
+    """Return the queues that messages are for, each once."""
+    return tuple(sorted({message.queue for message in messages}))
+
+
+def _runs(queues: tuple[str, ...], messages: Sequence[Message]) -> list[int]:
+    """Return queue, count, queue, count, … of consecutive messages for the same queue."""
+    if len(queues) == 1:
+        return [1, len(messages)]
+    runs: list[int] = []
+    for queue, run in groupby(messages, key=attrgetter("queue")):
+        runs += [queues.index(queue) + 1, sum(1 for _ in run)]
+    return runs
+
+
+def command(*arguments: str) -> bytes:
+    """Return a command of texts."""
+    return b"*%d\r\n" % len(arguments) + b"".join(map(_text, arguments))
+
+
+def bulk(value: bytes) -> bytes:
+    """Return one argument."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def _text(value: str) -> bytes:
+    return bulk(value.encode())
+
+
+def _number(value: int) -> bytes:
+    return bulk(b"%d" % value)
