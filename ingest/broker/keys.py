@@ -29,3 +29,15 @@ class Keys:
     def feed(self, group: str, feed: str) -> str:
         """What the supervisors of a feed share (lease.lua)."""
         return f"{self.namespace}:__feed__.{group}.{feed}"
+
+    def dead_letters(self, queue: str) -> str:
+        """Dramatiq's sorted set of the ids of a queue's dead letters."""
+        return f"{self.namespace}:{queue}.XQ"
+
+    def statuses(self) -> str:
+        """The index of what processes tell of themselves (status.py)."""
+        return f"{self.namespace}:__status__"
+
+    def status(self, member: str) -> str:
+        """What one process tells of itself; ``member`` is its name in the index."""
+        return f"{self.namespace}:__status__.{member}"

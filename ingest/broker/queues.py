@@ -1,7 +1,6 @@
 """How much waits in Dramatiq's queues, read from Dramatiq's own keys.
 
-The rule: reads only, all queues in one round trip. Ready messages are the list ``<ns>:<queue>``; dead letters
-the sorted set ``<ns>:<queue>.XQ`` (Dramatiq's ``dispatch.lua`` writes both).
+The rule: reads only, all queues in one round trip.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import redis
 
 from ingest.broker.clients import translated
+from ingest.broker.keys import Keys
 
 
 class QueueDepth(NamedTuple):
@@ -23,13 +23,14 @@ class QueueDepth(NamedTuple):
 
 
 def queue_depths(client: redis.Redis, namespace: str, queues: Sequence[str]) -> dict[str, QueueDepth]:
-    """Return every queue's depth; raises `BrokerError`."""
+    """Return every queue's depth; raises `ingest.errors.BrokerError`."""
     if not queues:
         return {}
+    keys = Keys(namespace)
     with translated(), client.pipeline(transaction=False) as pipe:
         for queue in queues:
-            pipe.llen(f"{namespace}:{queue}")
-            pipe.zcard(f"{namespace}:{queue}.XQ")
-            pipe.lindex(f"{namespace}:{queue}", 0)
-        seen = pipe.execute()
-    return {queue: QueueDepth(*seen[3 * at : 3 * at + 3]) for at, queue in enumerate(queues)}
+            pipe.llen(keys.messages(queue))
+            pipe.zcard(keys.dead_letters(queue))
+            pipe.lindex(keys.messages(queue), 0)
+        answers = pipe.execute()
+    return {queue: QueueDepth(*answers[3 * at : 3 * at + 3]) for at, queue in enumerate(queues)}

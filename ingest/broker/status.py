@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 import redis
 
 from ingest.broker.clients import translated
+from ingest.broker.keys import Keys
 
 Kind = Literal["supervisor", "worker"]
 
@@ -46,31 +47,24 @@ def publish_status(
     now = time.time()
     ttl = FINAL_TTL if final else RUNNING_TTL
     head = {"format": FORMAT, "kind": kind, "id": id, "at": round(now, 3), "final": final}
-    index = _index(namespace)
+    member, keys = f"{kind}.{id}", Keys(namespace)
     with translated(), client.pipeline(transaction=True) as pipe:
-        pipe.set(_key(namespace, f"{kind}.{id}"), json.dumps({**snapshot, **head}), ex=ttl)
-        pipe.zadd(index, {f"{kind}.{id}": now + ttl})
-        pipe.zremrangebyscore(index, "-inf", now - INDEX_MARGIN)
-        pipe.expire(index, FINAL_TTL + INDEX_MARGIN)
+        pipe.set(keys.status(member), json.dumps({**snapshot, **head}), ex=ttl)
+        pipe.zadd(keys.statuses(), {member: now + ttl})
+        pipe.zremrangebyscore(keys.statuses(), "-inf", now - INDEX_MARGIN)
+        pipe.expire(keys.statuses(), FINAL_TTL + INDEX_MARGIN)
         pipe.execute()
 
 
 def read_statuses(client: redis.Redis, namespace: str) -> list[dict[str, Any]]:
     """Return the snapshots that have not expired, ordered by kind and id; two round trips. Raises `BrokerError`."""
+    keys = Keys(namespace)
     with translated():
-        members = cast("list[bytes | str]", client.zrange(_index(namespace), 0, -1))
+        members = cast("list[bytes | str]", client.zrange(keys.statuses(), 0, -1))
         names = [member.decode() if isinstance(member, bytes) else member for member in members]
-        texts = client.mget([_key(namespace, name) for name in names]) if names else []
+        texts = client.mget([keys.status(name) for name in names]) if names else []
     statuses = [status for text in texts if text is not None and (status := _parse(text)) is not None]
-    return sorted(statuses, key=lambda status: (status["kind"], status["id"]))
-
-
-def _index(namespace: str) -> str:
-    return f"{namespace}:__status__"
-
-
-def _key(namespace: str, member: str) -> str:
-    return f"{_index(namespace)}.{member}"
+    return sorted(statuses, key=lambda status: (str(status["kind"]), str(status["id"])))
 
 
 def _parse(text: bytes | str) -> dict[str, Any] | None:
