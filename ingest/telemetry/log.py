@@ -1,0 +1,88 @@
+"""Events to the log: one line each, its level by kind; and the set-up of logging for both kinds of process.
+
+The rule: what a line shows comes from `ingest.telemetry.facts`, how it looks from `ingest.telemetry.lines`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import MappingProxyType
+from typing import Literal
+
+from ingest import events
+from ingest.errors import Stopped
+from ingest.events import Event
+from ingest.telemetry.facts import Plain, event_cause, event_fields, event_name
+from ingest.telemetry.lines import AT, FIELDS, ConsoleFormatter, JsonFormatter
+
+LogFormat = Literal["console", "json"]
+
+#: The level of every kind of event; what an operator must act on is an error.
+LEVELS = MappingProxyType(
+    {
+        events.ConnectionReady: logging.INFO,
+        events.ConnectionFailed: logging.WARNING,
+        events.ConnectionLost: logging.WARNING,
+        events.ConnectionTimedOut: logging.WARNING,
+        events.ConnectionStatus: logging.DEBUG,
+        events.StateChanged: logging.DEBUG,
+        events.RetryScheduled: logging.INFO,
+        events.FeedGaveUp: logging.ERROR,
+        events.FeedRestarted: logging.ERROR,
+        events.HandlerFailed: logging.ERROR,
+        events.CallbackSlow: logging.WARNING,
+        events.FeedBlocked: logging.WARNING,
+        events.FeedUnblocked: logging.INFO,
+        events.BrokerUnavailable: logging.ERROR,
+        events.BrokerRecovered: logging.INFO,
+        events.QueueForgotten: logging.ERROR,
+        events.MessageRejected: logging.ERROR,
+        events.QueueStalled: logging.WARNING,
+        events.DeadLettersGrew: logging.WARNING,
+        events.FeedDrained: logging.INFO,
+        events.SinkFailed: logging.ERROR,
+        events.SinkOverloaded: logging.ERROR,
+    }
+)
+
+logger = logging.getLogger("dramatiq_websocket")
+
+
+def configure_logging(level: str, log_format: LogFormat = "console") -> None:
+    """Send the whole process's log to standard error, from ``level`` (a name of `logging`) on; replaces what was set up."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def log_event(
+    level: int, name: str, fields: dict[str, Plain], *, at: float | None = None, cause: BaseException | None = None
+) -> None:
+    """Write one line: an event's name and fields; ``at`` is wall-clock seconds where it is not now."""
+    extra: dict[str, object] = {FIELDS: fields}
+    if at is not None:
+        extra[AT] = at
+    logger.log(level, name, extra=extra, exc_info=cause)
+
+
+class LogSink:
+    """Every event as one line of the log, with the traceback where code raised."""
+
+    name = "log"
+
+    def handle(self, event: Event) -> None:
+        level = level_of(event)
+        if logger.isEnabledFor(level):
+            log_event(level, event_name(type(event)), event_fields(event), at=event.at, cause=event_cause(event))
+
+    def close(self) -> None:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+
+
+def level_of(event: Event) -> int:
+    """Return the event's level; an ending that we asked for is no warning."""
+    if isinstance(getattr(event, "reason", None), Stopped):
+        return logging.INFO
+    return LEVELS.get(type(event), logging.INFO)

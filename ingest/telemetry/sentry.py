@@ -1,0 +1,173 @@
+"""Failures to Sentry: one issue per cause, with the connection's history as breadcrumbs.
+
+The rule: the only importer of ``sentry_sdk``; no payload, header value, local variable or secret part of a
+URL leaves the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sentry_sdk
+from sentry_sdk.integrations import Integration
+from sentry_sdk.integrations.dramatiq import DramatiqIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
+from sentry_sdk.types import Event as SentryEvent
+from sentry_sdk.types import Hint
+
+from ingest.events import (
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectionReady,
+    ConnectionTimedOut,
+    Event,
+    FeedBlocked,
+    FeedGaveUp,
+    FeedRestarted,
+    FeedUnblocked,
+    HandlerFailed,
+    MessageRejected,
+    RetryScheduled,
+)
+from ingest.telemetry.facts import event_fields, event_name
+from ingest.telemetry.masking import mask_text
+
+Kind = Literal["supervisor", "worker"]
+
+#: What an issue tells of the connection before it.
+HISTORY = (ConnectionReady, ConnectionFailed, ConnectionLost, ConnectionTimedOut, RetryScheduled, FeedBlocked, FeedUnblocked)
+HISTORY_LENGTH = 30
+
+#: Seconds in which one cause is sent at most once: a feed that fails at every attempt must not use up a quota.
+QUIET = 60.0
+
+#: Seconds that the last events may take to leave the process.
+FLUSH_TIMEOUT = 2.0
+
+
+def init_sentry(dsn: str, kind: Kind, release: str | None = None) -> None:
+    """Start Sentry for this process; call before the broker is made, because the integration patches its construction.
+
+    Without ``release`` the SDK finds it (``SENTRY_RELEASE``, the platform's variables).
+    """
+    sentry_sdk.init(
+        dsn=dsn,
+        release=release,
+        integrations=_integrations(kind),
+        auto_enabling_integrations=False,  # the one for Redis would make a breadcrumb of every command
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",  # a message's arguments are the frame
+        before_send=_mask_event,
+        before_breadcrumb=_mask_breadcrumb,
+    )
+    sentry_sdk.set_tag("process", kind)
+
+
+def _integrations(kind: Kind) -> list[Integration]:
+    if kind == "supervisor":
+        # Its issues come from events (`SentrySink`); log lines of the same failures would double them.
+        return [LoggingIntegration(level=None, event_level=None, sentry_logs_level=None)]
+    # Dramatiq's own lines about a failed message contain its arguments; the integration reports the failure itself.
+    ignore_logger("dramatiq.worker.*")
+    return [DramatiqIntegration(), LoggingIntegration(sentry_logs_level=None)]
+
+
+class SentrySink:
+    """Keeps each feed's connection history, and makes an issue of what needs a person."""
+
+    name = "sentry"
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._history: defaultdict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=HISTORY_LENGTH))
+        self._sent: dict[tuple[str, ...], float] = {}
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, HISTORY):
+            self._history[event.telemetry_id].append(event)
+        fingerprint = fingerprint_of(event)
+        if fingerprint is not None and self._due(fingerprint):
+            self._capture(event, fingerprint)
+
+    def close(self) -> None:
+        sentry_sdk.flush(timeout=FLUSH_TIMEOUT)
+
+    def _due(self, fingerprint: tuple[str, ...]) -> bool:
+        now = self._clock()
+        if now - self._sent.get(fingerprint, -QUIET) < QUIET:
+            return False
+        self._sent[fingerprint] = now
+        return True
+
+    def _capture(self, event: Event, fingerprint: tuple[str, ...]) -> None:
+        with sentry_sdk.isolation_scope() as scope:
+            scope.clear_breadcrumbs()
+            scope.fingerprint = list(fingerprint)
+            scope.set_tag("feed", event.telemetry_id)
+            scope.set_context("event", dict(event_fields(event)))
+            for past in self._history[event.telemetry_id]:
+                scope.add_breadcrumb(_breadcrumb(past))
+            cause = _exception(event)
+            if cause is not None:
+                scope.capture_exception(cause)
+            else:
+                scope.capture_message(event_name(type(event)), level="error")
+
+
+def fingerprint_of(event: Event) -> tuple[str, ...] | None:
+    """Return what makes an event's cause one issue, or None where it is none."""
+    name = event_name(type(event))
+    match event:
+        case HandlerFailed(telemetry_id=feed, where=where, cause=cause):
+            return (name, feed, where, type(cause).__name__)
+        case FeedRestarted(telemetry_id=feed, cause=cause):
+            return (name, feed, type(cause).__name__)
+        case FeedGaveUp(telemetry_id=feed, reason=reason):
+            return (name, feed, reason.kind)
+        case MessageRejected(telemetry_id=feed):
+            return (name, feed)
+        case _:
+            return None
+
+
+def _exception(event: Event) -> BaseException | None:
+    match event:
+        case HandlerFailed(cause=cause) | FeedRestarted(cause=cause):
+            return cause
+        case FeedGaveUp(reason=reason):
+            return reason
+        case _:
+            return None
+
+
+def _breadcrumb(event: Event) -> dict[str, Any]:
+    level = "info" if isinstance(event, (ConnectionReady, FeedUnblocked)) else "warning"
+    name = event_name(type(event))
+    at = datetime.fromtimestamp(event.at, UTC)
+    return {"category": "connection", "message": name, "level": level, "timestamp": at, "data": event_fields(event)}
+
+
+def _mask_event(event: SentryEvent, hint: Hint) -> SentryEvent | None:
+    masked: SentryEvent = _mask(event)
+    return masked
+
+
+def _mask_breadcrumb(crumb: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
+    masked: dict[str, Any] = _mask(crumb)
+    return masked
+
+
+def _mask(value: Any) -> Any:
+    """Return the value with the secrets in any text of it masked, at any depth."""
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, dict):
+        return {key: _mask(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_mask(item) for item in value]
+    return value
