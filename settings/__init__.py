@@ -1,0 +1,75 @@
+"""The settings of both kinds of process: one TOML file and the environment, checked as a whole.
+
+The rule: this package is the leaf, imported by ingest and workers and importing neither; every problem is reported at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from settings.document import read_document
+from settings.environment import Environment, feeds_file
+from settings.model import Settings
+from settings.problems import Problem, SettingsError, explain, show_path, unknown_key
+from settings.substitution import Substitution
+
+__all__ = ["Problem", "Settings", "SettingsError", "load"]
+
+#: What the loader puts into every feed's table; the file must not.
+_INJECTED = ("name", "secrets")
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of a file (by default FEEDS_FILE, or feeds.toml); `SettingsError` with every problem."""
+    problems: list[Problem] = []
+    try:
+        Environment.read(environ)
+    except SettingsError as error:
+        problems += error.problems
+    try:
+        document = read_document(path if path is not None else feeds_file(environ))
+    except SettingsError as error:
+        raise SettingsError([*problems, *error.problems]) from None
+    settings, found = _validated(document, environ)
+    if settings is None or problems:
+        raise SettingsError([*problems, *found])
+    return settings
+
+
+def _validated(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
+    substitution = Substitution(environ)
+    expanded = substitution.apply(_with_default_broker(document, environ))
+    problems = [*substitution.problems, *_inject(expanded, substitution)]
+    try:
+        settings = Settings.model_validate(expanded, context={"files": True})
+    except ValidationError as error:
+        found = explain(error, Settings, substitution.sources)
+        problems += [Problem(show_path(where), text) for where, text in found if where not in substitution.unresolved]
+        return None, problems
+    return (None if problems else settings), problems
+
+
+def _with_default_broker(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Let REDIS_URL stand where the file names no Redis; ``url = "${REDIS_URL}"`` says the same as nothing."""
+    broker = document.get("broker", {})
+    if not isinstance(broker, dict) or broker.get("url", "${REDIS_URL}") != "${REDIS_URL}":
+        return document
+    url = {"url": "${REDIS_URL}"} if environ.get("REDIS_URL") else {}
+    return {**document, "broker": {key: value for key, value in broker.items() if key != "url"} | url}
+
+
+def _inject(document: dict[str, Any], substitution: Substitution) -> list[Problem]:
+    """Give every feed its name and its secrets; return the problems of a file that does so itself."""
+    feeds = document.get("feeds")
+    problems = []
+    for name, feed in feeds.items() if isinstance(feeds, dict) else ():
+        if isinstance(feed, dict):
+            wrong = [("feeds", name, key) for key in _INJECTED if key in feed]
+            problems += [Problem(show_path(path), unknown_key(Settings, path)) for path in wrong]
+            feed |= {"name": name, "secrets": tuple(map(SecretStr, substitution.values_below(("feeds", name))))}
+    return problems

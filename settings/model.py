@@ -6,145 +6,69 @@ never fails later for its form.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-#: A callable or class named as ``"package.module:name"``.
-Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+from settings.feed import (
+    BacklogSettings,
+    FeedSettings,
+    HeartbeatSettings,
+    RetrySettings,
+    SocketSettings,
+    TLSSettings,
+)
+from settings.fields import ExistingFile, FeedName, Items, Module, Namespace, QueueName, Reference, Timeout, refuse
+from settings.table import Table
+from settings.urls import RedisURL
 
-#: Longer than this a duration is taken for milliseconds (an ``idle_timeout`` of 15000 is a mistake).
-LONGEST_SECONDS = 3600.0
-
-
-def _seconds(value: float) -> float:
-    if value > LONGEST_SECONDS:
-        raise ValueError(f"{value:g} s is over an hour; durations are seconds, did you mean {value / 1000:g}?")
-    return value
-
-
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_seconds)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_seconds)]
-
-
-class Table(BaseModel):
-    """What all tables share: frozen, strict about keys, silent about secret input."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=False)
-
-
-class TLSSettings(Table):
-    """How a ``wss://`` server is verified, and what we show it."""
-
-    verify: bool = True
-    ca_file: str | None = None
-    extra_ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    client_key_password: SecretStr | None = None
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    ciphers: str | None = None
-    server_hostname: str | None = None
+__all__ = [
+    "BacklogSettings",
+    "BrokerSettings",
+    "BrokerTLSSettings",
+    "FeedSettings",
+    "HeartbeatSettings",
+    "QueueSettings",
+    "RetrySettings",
+    "Settings",
+    "SocketSettings",
+    "SupervisorSettings",
+    "TLSSettings",
+    "TelemetrySettings",
+    "WorkersSettings",
+]
 
 
-class SocketSettings(Table):
-    """TCP options of a feed's connection."""
-
-    family: Literal["any", "ipv4", "ipv6"] = "any"
-    source_address: str | None = None
-    keepalive: bool = True
-
-
-class HeartbeatSettings(Table):
-    """An application-level ping, sent as a text frame."""
-
-    interval: PositiveSeconds
-    text: str | None = None
-
-
-class RetrySettings(Table):
-    """Backoff between connection attempts."""
-
-    initial: Seconds = 0.5
-    max: Seconds = 30.0
-    multiplier: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
-    jitter: Literal["full", "none"] = "full"
-    max_attempts: Annotated[int, Field(ge=0)] = 0
-    stable_after: Seconds = 10.0
-    function: Reference | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> RetrySettings:
-        if self.initial > self.max:
-            raise ValueError(f"initial ({self.initial:g}) is above max ({self.max:g})")
-        return self
-
-
-class BacklogSettings(Table):
-    """How much of a feed may wait in memory for its queue."""
-
-    messages: Annotated[int, Field(ge=1)] = 20_000
-    bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-
-
-class FeedSettings(Table):
-    """One feed: where it comes from, how it is kept alive, and which actor gets it."""
-
-    name: str = Field(exclude=True)  # the table's name, put in by the loader
-    url: str
-    session: Reference | None = None
-    session_args: dict[str, Any] = {}
-    subscribe: tuple[str, ...] = ()
-    subscribe_function: Reference | None = None
-    headers: dict[str, SecretStr] = {}
-    headers_function: Reference | None = None
-    subprotocols: tuple[str, ...] = ()
-    origin: str | None = None
-    proxy: SecretStr | None = None
-    tls: TLSSettings = TLSSettings()
-    socket: SocketSettings = SocketSettings()
-    compression: Literal["none", "deflate"] = "none"
-    open_timeout: PositiveSeconds = 10.0
-    ready_timeout: PositiveSeconds = 10.0
-    idle_timeout: PositiveSeconds | None = None
-    data_timeout: PositiveSeconds | None = None
-    ping_interval: Seconds = 20.0
-    ping_timeout: PositiveSeconds = 20.0
-    heartbeat: HeartbeatSettings | None = None
-    retry: RetrySettings = RetrySettings()
-    fatal_statuses: tuple[int | Literal["3xx", "4xx", "5xx"], ...] | None = None
-    fatal_close_codes: tuple[int | Literal["1xxx", "3xxx", "4xxx"], ...] = ()
-    max_message_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * 1024
-    telemetry_id: str | None = None
-    actor: str
-    queue: str = "default"
-    options: dict[str, Any] = {}
-    payload: Literal["text", "json"] = "text"
-    binary: Literal["base64", "utf-8", "latin-1"] = "base64"
-    backlog: BacklogSettings = BacklogSettings()
-    overflow: Literal["block"] = "block"
-
-    @property
-    def label(self) -> str:
-        """The label of every event, metric and log line: ``telemetry_id``, or the feed's name."""
-        return self.telemetry_id or self.name
+def _half_of_high(data: dict[str, Any]) -> int:
+    return int(data["high_watermark"] // 2)
 
 
 class QueueSettings(Table):
     """Demand of one queue: ready messages and messages per second, over all supervisors."""
 
     high_watermark: Annotated[int, Field(ge=1)] = 20_000
-    low_watermark: Annotated[int, Field(ge=0)] = 10_000
+    """Ready messages at or above which nothing more is enqueued."""
+    low_watermark: Annotated[int, Field(ge=0)] = Field(default_factory=_half_of_high)
+    """Ready messages at or below which enqueueing goes on; by default half of high_watermark."""
     rate_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Messages per second over all supervisors; none by default."""
     burst: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """Messages that may come at once under a rate_limit; by default 1/20 of a second's worth."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> QueueSettings:
-        if self.low_watermark >= self.high_watermark:
-            raise ValueError(f"low_watermark ({self.low_watermark}) must be below high_watermark ({self.high_watermark})")
-        if self.burst is not None and self.rate_limit is None:
-            raise ValueError("burst without rate_limit has no meaning")
-        return self
+    @field_validator("low_watermark")
+    @classmethod
+    def _below_high(cls, value: int, info: ValidationInfo) -> int:
+        high = info.data.get("high_watermark")
+        if high is not None and value >= high:
+            raise refuse(f"low_watermark ({value}) must be below high_watermark ({high})")
+        return value
+
+    @field_validator("burst")
+    @classmethod
+    def _of_a_rate(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and "rate_limit" in info.data and info.data["rate_limit"] is None:
+            raise refuse("burst without rate_limit has no meaning")
+        return value
 
     @property
     def burst_messages(self) -> float:
@@ -156,47 +80,62 @@ class BrokerTLSSettings(Table):
     """TLS towards Redis (``rediss://``)."""
 
     verify: bool = True
-    ca_file: str | None = None
+    """Verify Redis's certificate; false for self-signed ones, as on Heroku."""
+    ca_file: ExistingFile | None = None
+    """PEM file of the authorities to trust."""
 
 
 class BrokerSettings(Table):
     """Where Redis is, and what Dramatiq calls its keys there."""
 
-    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    namespace: str = "dramatiq"
+    url: RedisURL = SecretStr("redis://127.0.0.1:6379/0")
+    """redis://, rediss:// or unix:// URL; by default the environment's REDIS_URL, or the local Redis."""
+    namespace: Namespace = "dramatiq"
+    """Prefix of all keys; Dramatiq's own by default."""
     tls: BrokerTLSSettings = BrokerTLSSettings()
     max_connections: Annotated[int, Field(ge=1)] = 4
-    middleware: tuple[Reference, ...] = ()
+    middleware: Items[Reference] = ()
+    """"module:name" of your own Dramatiq middleware, for both kinds of process."""
 
 
 class WorkersSettings(Table):
     """What ``dramatiq workers`` imports."""
 
-    actors: tuple[str, ...] = ()
+    actors: Items[Module] = ()
+    """Modules with your actors."""
 
 
 class SupervisorSettings(Table):
     """The process that runs the feeds."""
 
-    shutdown_timeout: PositiveSeconds = 20.0
+    shutdown_timeout: Timeout = 20.0
+    """Seconds in which an orderly stop flushes what was read."""
 
 
 class TelemetrySettings(Table):
     """Who else is told of events: ``"module:callable"`` names, each called with one event."""
 
-    subscribers: tuple[Reference, ...] = ()
+    subscribers: Items[Reference] = ()
 
 
 class Settings(Table):
-    """The whole file, validated."""
+    """Feeds of dramatiq-websocket: the whole file, validated."""
 
     broker: BrokerSettings = BrokerSettings()
     workers: WorkersSettings = WorkersSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
-    queues: dict[str, QueueSettings] = {}
-    feeds: dict[str, FeedSettings] = {}
+    queues: dict[QueueName, QueueSettings] = Field(default={})
+    feeds: dict[FeedName, FeedSettings] = Field(default={})
 
     def queue(self, name: str) -> QueueSettings:
         """Return a queue's settings: its table, or the defaults."""
         return self.queues.get(name, QueueSettings())
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Settings:
+        owners: dict[str, str] = {}
+        for name, feed in self.feeds.items():
+            if owners.setdefault(feed.label, name) != name:
+                raise refuse(f"feeds {owners[feed.label]} and {name} have one telemetry_id: nobody could tell them apart")
+        return self

@@ -1,0 +1,63 @@
+"""What the process's environment says: the variables that we read by name.
+
+The rule: no other module asks for a variable by name; what the file says wins over REDIS_URL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from pydantic import SecretStr
+
+from settings.problems import Problem, SettingsError
+
+LogFormat = Literal["console", "json"]
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LEVEL = "INFO"
+FORMATS = ("console", "json")
+FORMAT: LogFormat = "console"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """FEEDS_FILE, REDIS_URL, SENTRY_DSN, LOG_LEVEL and LOG_FORMAT; empty is the same as unset."""
+
+    feeds_file: Path = Path("feeds.toml")
+    redis_url: SecretStr | None = None
+    sentry_dsn: SecretStr | None = None
+    log_level: str = LEVEL
+    log_format: LogFormat = FORMAT
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Environment:
+        """Return what the variables say; `SettingsError` with every problem of theirs."""
+        level = environ.get("LOG_LEVEL", "").upper() or LEVEL
+        log_format = environ.get("LOG_FORMAT", "").lower() or FORMAT
+        problems = [
+            Problem(name, f"must be one of {', '.join(legal).lower()}")
+            for name, value, legal in (("LOG_LEVEL", level, LEVELS), ("LOG_FORMAT", log_format, FORMATS))
+            if value not in legal
+        ]
+        if problems:
+            raise SettingsError(problems)
+        return cls(
+            feeds_file=feeds_file(environ),
+            redis_url=_secret(environ, "REDIS_URL"),
+            sentry_dsn=_secret(environ, "SENTRY_DSN"),
+            log_level=level,
+            log_format=cast(LogFormat, log_format),
+        )
+
+
+def feeds_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the settings file that the environment names, or feeds.toml in the working directory."""
+    return Path(environ.get("FEEDS_FILE") or "feeds.toml")
+
+
+def _secret(environ: Mapping[str, str], name: str) -> SecretStr | None:
+    return SecretStr(environ[name]) if environ.get(name) else None
