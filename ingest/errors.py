@@ -32,6 +32,7 @@ server or of Redis is trusted; what is shown is bounded and free of secrets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -96,7 +97,9 @@ class HandshakeRejected(EndReason):
         return self.after
 
     def __str__(self) -> str:
-        where = f" to {self.headers['location'][:200]!r}" if 300 <= self.status < 400 and "location" in self.headers else ""
+        # A redirect mostly repeats our own query, which may be a token, and may repeat the user info.
+        location = re.sub(r"//[^/]*@", "//", self.headers.get("location", "").partition("?")[0])
+        where = f" to {location[:200]!r}" if 300 <= self.status < 400 and location else ""
         return f"the server answered the upgrade with status {self.status}{where}"
 
 
