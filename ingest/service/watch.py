@@ -5,21 +5,11 @@ The rule: pure; observations go in, events come out, at most one per episode.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ingest.broker.queues import QueueDepth
 from ingest.events import DeadLettersGrew, Event, QueueStalled
 
 #: Seconds without anything taken after which a growing queue is reported.
 STALLED_AFTER = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """What is seen of a queue: ready messages, the id of the first, dead letters."""
-
-    depth: int
-    head: str | None
-    dead: int
 
 
 class QueueWatch:
@@ -27,30 +17,30 @@ class QueueWatch:
 
     def __init__(self, label: str, queue: str, high_watermark: int) -> None:
         self._label = label
-        self._queue = queue
+        self.queue = queue
         self._high = high_watermark
-        self._head: str | None = None
+        self._head: bytes | None = None
         self._since = 0.0
         self._depth = 0
         self._reported = False
         self._dead: int | None = None
 
-    def observe(self, state: QueueState, now: float) -> list[Event]:
+    def observe(self, state: QueueDepth, now: float) -> list[Event]:
         """Return what this observation at ``now`` (monotonic seconds) tells."""
         return self._stalled(state, now) + self._died(state)
 
-    def _stalled(self, state: QueueState, now: float) -> list[Event]:
+    def _stalled(self, state: QueueDepth, now: float) -> list[Event]:
         if state.head is None or state.head != self._head:  # consumers take from the head: a new head, or none, is progress
-            self._head, self._since, self._depth, self._reported = state.head, now, state.depth, False
+            self._head, self._since, self._depth, self._reported = state.head, now, state.ready, False
             return []
-        grew = state.depth > self._depth or state.depth >= self._high
+        grew = state.ready > self._depth or state.ready >= self._high
         if self._reported or not grew or now - self._since < STALLED_AFTER:
             return []
         self._reported = True
-        return [QueueStalled(telemetry_id=self._label, queue=self._queue, depth=state.depth, seconds=now - self._since)]
+        return [QueueStalled(telemetry_id=self._label, queue=self.queue, depth=state.ready, seconds=now - self._since)]
 
-    def _died(self, state: QueueState) -> list[Event]:
+    def _died(self, state: QueueDepth) -> list[Event]:
         before, self._dead = self._dead, state.dead
         if before is None or state.dead <= before:
             return []
-        return [DeadLettersGrew(telemetry_id=self._label, queue=self._queue, added=state.dead - before, total=state.dead)]
+        return [DeadLettersGrew(telemetry_id=self._label, queue=self.queue, added=state.dead - before, total=state.dead)]

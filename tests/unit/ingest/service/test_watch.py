@@ -1,38 +1,39 @@
 """Queues that nobody reads, and dead letters that pile up, are told once."""
 
+from ingest.broker.queues import QueueDepth
 from ingest.events import DeadLettersGrew, QueueStalled
-from ingest.service.watch import QueueState, QueueWatch
+from ingest.service.watch import QueueWatch
 
 
 def observed(states, *, high=1000, step=10.0):
     watch = QueueWatch("trades", "q", high)
     told = []
     for number, state in enumerate(states):
-        told += watch.observe(QueueState(*state), number * step)
+        told += watch.observe(QueueDepth(state[0], state[2], state[1]), number * step)
     return told
 
 
 def test_a_growing_queue_with_an_unmoved_head_is_told_once_after_a_minute():
-    told = observed([(n, "a", 0) for n in range(1, 12)])
+    told = observed([(n, b"a", 0) for n in range(1, 12)])
     assert [(type(event), event.depth, event.seconds) for event in told] == [(QueueStalled, 7, 60.0)]
 
 
 def test_a_queue_at_its_watermark_need_not_grow():
-    assert len(observed([(1000, "a", 0)] * 8)) == 1
+    assert len(observed([(1000, b"a", 0)] * 8)) == 1
 
 
 def test_a_moving_head_is_progress():
-    assert observed([(n, f"id{n // 3}", 0) for n in range(1, 30)]) == []
+    assert observed([(n, f"id{n // 3}".encode(), 0) for n in range(1, 30)]) == []
 
 
 def test_a_resting_queue_is_no_problem():
-    assert observed([(5, "a", 0)] * 20) == []
+    assert observed([(5, b"a", 0)] * 20) == []
     assert observed([(0, None, 0)] * 20) == []
 
 
 def test_a_second_episode_is_told_again():
-    stall = [(n, "a", 0) for n in range(1, 9)]
-    again = [(n, "b", 0) for n in range(9, 20)]
+    stall = [(n, b"a", 0) for n in range(1, 9)]
+    again = [(n, b"b", 0) for n in range(9, 20)]
     assert len(observed(stall + again)) == 2
 
 

@@ -1,0 +1,135 @@
+"""One feed at work: its reading thread, its publishing thread, and the numbers of both.
+
+The rule: a crash in either is borne within a limit and never reaches another feed.
+"""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+
+from ingest.clock import Deadline
+from ingest.connection.feed import Feed
+from ingest.connection.states import FINAL, State
+from ingest.connection.wakeup import Wakeup
+from ingest.delivery.backlog import Backlog
+from ingest.delivery.intake import Intake
+from ingest.delivery.publisher import Publisher
+from ingest.errors import FeedCrashed
+from ingest.events import CallbackSlow, FeedDrained, FeedRestarted, Publish
+from ingest.service.threads import run_restarting, start
+from ingest.telemetry.facts import safe_text
+from ingest.telemetry.summary import FeedNumbers
+
+
+class FeedRunner:
+    """Starts, watches and stops the two threads of one feed."""
+
+    def __init__(self, feed: Feed, intake: Intake, backlog: Backlog, publisher: Publisher, wakeup: Wakeup, stop: Event) -> None:
+        self.settings = feed.settings
+        self._feed = feed
+        self._intake = intake
+        self._backlog = backlog
+        self._publisher = publisher
+        self._wakeup = wakeup
+        self._stop = stop
+        self._publish: Publish = feed.status.publish
+        self._slow_reported: tuple[str, float] | None = None
+        self._lost = 0
+        self._threads: dict[str, Thread] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the feed reads no more, by its own decision or because it was stopped."""
+        return self._feed.status.state in FINAL
+
+    @property
+    def failed(self) -> bool:
+        return self._feed.status.state is State.FAILED
+
+    @property
+    def lost(self) -> int:
+        """Emitted messages that could not be handed over before the end."""
+        return self._lost
+
+    def start(self) -> None:
+        name = self.settings.name
+        self._threads["feed"] = start(f"feed-{name}", self._read)
+        self._threads["publish"] = start(f"publish-{name}", self._deliver)
+
+    def stop_reading(self) -> None:
+        """Ask the feed to close its connection and end."""
+        self._stop.set()
+        self._wakeup.set()
+
+    def reading_ended(self) -> bool:
+        """Tell whether the feed's thread is over; one that hangs in the user's code never is, and is left behind."""
+        return not self._threads["feed"].is_alive()
+
+    def drain(self, deadline: Deadline) -> None:
+        """Take nothing more, hand over what waits until the deadline, and end."""
+        self._intake.close()  # what a callback that hangs returns later has no place any more
+        self._publisher.drain(deadline)
+
+    def publishing_ended(self) -> bool:
+        return not self._threads["publish"].is_alive()
+
+    def finish(self) -> None:
+        """Count what could not be handed over as lost, and tell the sum."""
+        self._lost = self._backlog.close()
+        numbers = self.numbers()
+        self._publish(
+            FeedDrained(
+                telemetry_id=self.settings.label,
+                read=numbers.frames,
+                emitted=numbers.emitted,
+                enqueued=numbers.enqueued,
+                lost=numbers.lost,
+            )
+        )
+
+    def check_callback(self) -> None:
+        """Tell once of every callback that runs longer than ``open_timeout``."""
+        status = self._feed.status
+        running = status.running
+        if running is None or running == self._slow_reported:
+            return
+        seconds = status.clock() - running[1]
+        if seconds > self.settings.open_timeout:
+            self._slow_reported = running
+            self._publish(CallbackSlow(telemetry_id=self.settings.label, where=running[0], seconds=seconds))
+
+    def numbers(self) -> FeedNumbers:
+        """Return the feed's totals and state, for summaries and status."""
+        status = self._feed.status
+        return FeedNumbers(
+            state=status.shown(self.settings.open_timeout),
+            frames=status.frames,
+            emitted=self._intake.emitted,
+            enqueued=self._publisher.enqueued,
+            dropped=self._publisher.rejected,
+            lost=self._lost,
+            reconnects=status.reconnects,
+            backlog=len(self._backlog),
+            last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,
+        )
+
+    def _read(self) -> None:
+        run_restarting(self._feed.run, self._reading_crashed, self._stop)
+
+    def _reading_crashed(self, cause: BaseException, delay: float | None) -> None:
+        self._feed.crashed()
+        self._tell_crash(cause, delay)
+        if delay is None:
+            self._feed.status.gave_up(FeedCrashed(cause))
+
+    def _deliver(self) -> None:
+        run_restarting(self._publisher.run, self._delivery_crashed, self._stop)
+
+    def _delivery_crashed(self, cause: BaseException, delay: float | None) -> None:
+        self._publisher.crashed()
+        self._tell_crash(cause, delay)
+        if delay is None:
+            self.stop_reading()
+
+    def _tell_crash(self, cause: BaseException, delay: float | None) -> None:
+        self._publish(FeedRestarted(telemetry_id=self.settings.label, cause=cause, delay=delay if delay is not None else -1.0))

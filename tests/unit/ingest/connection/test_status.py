@@ -1,0 +1,101 @@
+"""What a feed shows of itself: state by the table, overlays, and one event for every change."""
+
+import pytest
+
+from ingest.connection.states import State, Trigger, UnknownTransition
+from ingest.connection.status import FeedStatus
+from ingest.errors import ConnectionDropped, IdleTimedOut, Stopped
+from ingest.events import ConnectionFailed, ConnectionLost, ConnectionStatus, ConnectionTimedOut, FeedUnblocked, StateChanged
+from tests.support.connections import ManualClock
+
+
+class Told(list):
+    def of(self, kind):
+        return [event for event in self if type(event) is kind]
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+@pytest.fixture
+def status(clock, told):
+    return FeedStatus("trades", told.append, clock)
+
+
+def ready(status):
+    for trigger in (Trigger.DIAL, Trigger.UPGRADED):
+        status.move(trigger)
+    status.readied("ws://x/")
+
+
+def test_every_move_follows_the_table_and_is_told(status, told):
+    status.move(Trigger.DIAL)
+    assert status.state is State.CONNECTING
+    assert [(event.old, event.new) for event in told] == [("IDLE", "CONNECTING")]
+    with pytest.raises(UnknownTransition):
+        status.move(Trigger.READIED)
+
+
+def test_a_ready_connection_that_ends_was_lost_after_its_time(status, told, clock):
+    ready(status)
+    clock.now += 12.5
+    end = status.end_of(ConnectionDropped("reset"))
+    assert (end.was_ready, end.lasted) == (True, 12.5)
+    assert [event.lasted for event in told.of(ConnectionLost)] == [12.5]
+    assert [event.value for event in told.of(ConnectionStatus)] == [1, 0]
+    assert told.of(ConnectionFailed) == []
+
+
+def test_an_attempt_that_was_never_ready_failed(status, told):
+    status.move(Trigger.DIAL)
+    end = status.end_of(IdleTimedOut(3.0))
+    assert (end.was_ready, end.lasted) == (False, 0.0)
+    assert [event.reason for event in told.of(ConnectionFailed)] == [IdleTimedOut(3.0)]
+    assert [event.which for event in told.of(ConnectionTimedOut)] == ["idle_timeout"]
+    assert told.of(ConnectionStatus) == []
+
+
+def test_a_stop_before_ready_is_no_failure(status, told):
+    status.move(Trigger.DIAL)
+    status.end_of(Stopped())
+    assert told.of(ConnectionFailed) == []
+
+
+def test_a_full_backlog_shows_and_is_told_once_with_its_length(status, told, clock):
+    ready(status)
+    status.block()
+    status.block()
+    assert status.shown(10.0) == "BLOCKED"
+    clock.now += 4.0
+    status.unblock()
+    status.unblock()
+    assert status.shown(10.0) == "READY"
+    assert [event.seconds for event in told.of(FeedUnblocked)] == [4.0]
+
+
+def test_a_slow_callback_shows_before_anything_else(status, clock):
+    ready(status)
+    status.block()
+    with status.calling("on_frame"):
+        clock.now += 9.0
+        assert status.shown(10.0) == "BLOCKED"
+        clock.now += 2.0
+        assert status.shown(10.0) == "SLOW_CALLBACK"
+        assert status.running == ("on_frame", 1000.0)
+    assert status.running is None
+    assert status.shown(10.0) == "BLOCKED"
+
+
+def test_giving_up_says_why(status, told):
+    status.move(Trigger.DIAL)
+    reason = ConnectionDropped("x")
+    status.gave_up(reason)
+    assert (status.state, status.last_reason) == (State.FAILED, reason)
+    assert told.of(StateChanged)[-1].new == "FAILED"
