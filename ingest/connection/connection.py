@@ -30,6 +30,7 @@ from ingest.errors import (
     SessionFailed,
     Stopped,
 )
+from settings.masking import mask_url
 from settings.model import FeedSettings
 
 #: How long, in seconds, the server has to answer our close before we cut.
@@ -146,7 +147,7 @@ class Connection:
         if not self._ready:
             self._ready = True
             self._liveness.readied()
-            self._status.readied(self._url)
+            self._status.readied(mask_url(self._url, self._feed.secrets))
 
     def _send(self, frames: Sequence[Outgoing | Ping | Pong]) -> None:
         if frames:
