@@ -1,0 +1,234 @@
+"""Decides what a publisher does next: join, send, read a reply, wait. The protocol of delivery, without I/O.
+
+The rule: what Redis holds is only ever believed when it says so. A reply moves the position; a lost one is not guessed but asked
+for, by joining again, which makes every call still under way void.
+
+::
+
+    JOINING ──joined──▶ SENDING ──a reply that is not ok──▶ SETTLING ──all replies read──┐
+       ▲                 ▲   └──────── one call in flight ────────────────────────────────┤
+       │                 └── depth ≤ low, or wait over ── PAUSED ◀── full, rate ──────────┤
+       └── the line broke (from everywhere), gap, error ◀─────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import NamedTuple
+
+from ingest.delivery.outage import Outage
+from ingest.delivery.pacing import POLL_INTERVAL, Backoff, FullQueue
+from ingest.delivery.steps import Action, Effect, Idle, Join, Pace, Poll, Receive, Reject, Reply, Send, Wait, Watermarks
+from ingest.errors import BrokerError, BrokerRefused, ForeignWriter
+from ingest.events import Event, QueueForgotten
+
+#: A message that Redis refuses by itself so often is given up.
+MOST_REFUSALS = 10
+
+#: Errors that say something of the server, not of a message: waited for, without end.
+SERVER_CODES = frozenset(
+    {"OOM", "LOADING", "READONLY", "BUSY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "TRYAGAIN", "NOSCRIPT"}
+    | {"NOPERM", "NOAUTH", "WRONGPASS"}
+)
+
+
+class _State(Enum):
+    JOINING = auto()
+    SENDING = auto()
+    SETTLING = auto()
+    PAUSED = auto()
+
+
+class _Call(NamedTuple):
+    prev: int
+    first: int
+    messages: int
+
+
+class PublisherCore:
+    """The state of one producer's way into its queues.
+
+    Parameters:
+      label: the feed's ``telemetry_id``; ``queue``: the queue that a forgetting Redis is reported for.
+      watermarks: those of a queue by its name.
+      uniform: chance, for the jitter of the backoff.
+    """
+
+    def __init__(
+        self,
+        producer: str,
+        *,
+        label: str,
+        queue: str,
+        watermarks: Callable[[str], Watermarks],
+        pace: Pace,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.retries = 0
+        self._producer = producer
+        self._label = label
+        self._queue = queue
+        self._watermarks = watermarks
+        self._pace = pace
+        self._state = _State.JOINING
+        self._until = 0.0  # when a wait ends, or a reply is overdue
+        self._backoff = Backoff(uniform)
+        self._outage = Outage(label)
+        self._confirmed = 0  # what Redis said last
+        self._prev = 0  # the last number of the call before
+        self._sent = 0  # the highest number ever sent
+        self._may_begin = True  # nothing can have been forgotten that is not yet told
+        self._calls: deque[_Call] = deque()
+        self._trouble: tuple[Reply, _Call] | None = None
+        self._lost: _Call | None = None  # the oldest call of a line that broke
+        self._window = pace.window
+        self._messages = pace.messages
+        self._full: tuple[str, FullQueue] | None = None
+        self._refusals = 0
+        self._refused: Reject | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the line is joined and no reply is outstanding."""
+        return self._state is _State.SENDING and not self._calls
+
+    def begin(self, now: float) -> None:
+        """Take that there is no line yet, or no more: whatever was under way is asked for at the first join."""
+        if self._calls:
+            self._lost = self._calls[0]
+        self._calls.clear()
+        self._trouble = None
+        self._full = None
+        self._state = _State.JOINING
+        self._until = now
+
+    def next(self, now: float, has_messages: bool) -> Action:
+        """Return what to do now."""
+        if self._state in (_State.JOINING, _State.PAUSED) and now < self._until:
+            return Wait(self._until)
+        if self._state is _State.JOINING:
+            return Join(self._confirmed if self._may_begin else None)
+        if self._state is _State.PAUSED and self._full is not None:
+            return Poll(self._full[0])
+        if self._state is _State.PAUSED:
+            self._state = _State.SENDING
+        if self._state is _State.SENDING:
+            if self._refused is not None:
+                return self._refused
+            if has_messages and len(self._calls) < self._window:
+                return Send(self._messages, self._pace.size)
+        return Receive(self._until) if self._calls else Idle()
+
+    def joined(self, position: int | None, now: float) -> Effect:
+        """Take the position that Redis holds; None: it does not know the producer."""
+        if position is None:
+            # Told before the next join writes anything, so that no lost reply can hide it.
+            self._may_begin = True
+            return Effect(events=(self._forgotten(0),))
+        if position > max(self._sent, self._confirmed):
+            raise ForeignWriter(self._producer, position, self._sent)
+        events = (self._forgotten(position),) if position < self._confirmed else ()
+        if self._lost is not None and position <= self._confirmed:
+            # A line that breaks before the first call is through needs shorter calls.
+            self._messages = max(1, min(self._messages, self._lost.messages) // 2)
+        self._lost = None
+        self._confirmed = self._prev = position
+        self._state = _State.SENDING
+        return Effect(commit=position, rewind=True, events=events + self._outage.joined(now))
+
+    def sent(self, first: int, last: int, count: int, now: float) -> int:
+        """Note a call that is about to be sent, of numbers ``first`` to ``last``; return the ``prev`` that goes with it."""
+        prev = self._prev
+        if not self._calls:
+            self._until = now + self._pace.call_timeout
+        self._calls.append(_Call(prev, first, count))
+        self._prev = last
+        self._sent = max(self._sent, last)
+        self._may_begin = False
+        return prev
+
+    def replied(self, reply: Reply, now: float) -> Effect:
+        """Take the reply to the oldest call."""
+        call = self._calls.popleft()
+        self._until = now + self._pace.call_timeout
+        if self._trouble is None and reply.status == "ok":
+            self._window = min(self._window + 1, self._pace.window)
+            self._messages = min(self._messages * 2, self._pace.messages)
+            return self._admitted(reply, now)
+        if self._trouble is None:  # what comes after the first trouble is its echo
+            self._trouble = (reply, call)
+        if self._calls:
+            self._state = _State.SETTLING
+            return Effect()
+        (reply, call), self._trouble = self._trouble, None
+        return self._pause(reply, now) if reply.status in ("full", "rate") else self._retry(reply, call, now)
+
+    def polled(self, depth: int, now: float) -> Effect:
+        """Take the depth that was asked for."""
+        if self._full is not None and not self._full[1].drained(depth, now):
+            self._until = now + POLL_INTERVAL
+        else:
+            self._full = None
+            self._state = _State.SENDING
+        return Effect()
+
+    def failed(self, error: BrokerError, now: float) -> Effect:
+        """Take that the line broke, or could not be joined; what was under way is asked for at the next join."""
+        self.begin(now)
+        return self._join_later(now, close=True)._replace(events=self._outage.failed(error, self._backoff.attempts, now))
+
+    def rejected(self) -> None:
+        """Note that the message was given up."""
+        self._refused = None
+        self._refusals = 0
+
+    def _admitted(self, reply: Reply, now: float) -> Effect:
+        assert reply.position is not None, "the script tells a position with every admission"
+        self._confirmed = reply.position
+        self._refusals = 0
+        self._backoff.reset()
+        return Effect(commit=reply.position, events=self._outage.ended(now))
+
+    def _pause(self, reply: Reply, now: float) -> Effect:
+        """No room or no tokens: go on where the call was cut short, one call at a time."""
+        effect = self._admitted(reply, now)
+        self._prev = self._confirmed
+        self._window = 1
+        self._state = _State.PAUSED
+        if reply.status == "full":
+            marks = self._watermarks(reply.queue)
+            self._full = (reply.queue, FullQueue(marks.low, marks.high, reply.depth, now))
+        self._until = now + (reply.wait if reply.status == "rate" else POLL_INTERVAL)
+        return effect._replace(rewind=True)
+
+    def _retry(self, reply: Reply, call: _Call, now: float) -> Effect:
+        """A gap or an error: ask Redis what it holds, and send the rest again."""
+        code = reply.error.code if reply.error is not None else ""
+        progress = reply.position is not None and reply.position > call.prev
+        if reply.error is not None and code not in SERVER_CODES:
+            self._count_refusal(call, reply.error, progress)
+        events = self._outage.refused(reply.error, now) if reply.error is not None and code != "NOSCRIPT" else ()
+        effect = self._join_later(now, close=code in SERVER_CODES and code != "NOSCRIPT")
+        return effect._replace(commit=reply.position, events=events)
+
+    def _count_refusal(self, call: _Call, error: BrokerRefused, progress: bool) -> None:
+        if call.messages > 1 or progress:
+            self._messages = 1  # one by one, to find the message that it is about
+            self._refusals = 0
+            return
+        self._refusals += 1
+        if self._refusals >= MOST_REFUSALS:
+            self._refused = Reject(call.first, str(error))
+
+    def _join_later(self, now: float, *, close: bool) -> Effect:
+        self.retries += 1
+        self._window = 1
+        self._state = _State.JOINING
+        self._until = now + self._backoff.next()
+        return Effect(close=close)
+
+    def _forgotten(self, held: int) -> Event:
+        return QueueForgotten(telemetry_id=self._label, queue=self._queue, confirmed=self._confirmed, held=held)

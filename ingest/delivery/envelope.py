@@ -1,0 +1,210 @@
+"""Writes Dramatiq messages: a payload, its number and the time of its receipt become the bytes that a worker decodes.
+
+The rule: what is the same for every message of a destination is encoded once, and the result is what Dramatiq's own encoder
+would have written, field by field (design: `settings.wire`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from ingest.delivery.backlog import Entry
+from ingest.delivery.payloads import BinaryRule, TextRule, checked_json, fast_json, offender, parsed_json, text_of
+from ingest.errors import PayloadRefused
+from settings.wire import FRAME_OPTION
+
+#: Destinations remembered; a session that routes by content must not grow this without end.
+_MOST_TEMPLATES = 1024
+
+
+class Routed(Protocol):
+    """A payload with its own destination (`ingest.connection.session.To`); what is None comes from the feed."""
+
+    payload: Any
+    actor: str | None
+    queue: str | None
+    options: Mapping[str, Any] | None
+
+
+class Encoder(Protocol):
+    """The process's Dramatiq encoder; ``is_json`` says that it is Dramatiq's default, which writes JSON."""
+
+    @property
+    def encode(self) -> Callable[[dict[str, Any]], bytes]: ...
+    @property
+    def is_json(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where messages go and with which Dramatiq options."""
+
+    queue: str
+    actor: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRules:
+    """How a feed's texts and binary payloads become JSON (settings ``payload`` and ``binary``)."""
+
+    text: TextRule = "text"
+    binary: BinaryRule = "base64"
+
+
+class Template(NamedTuple):
+    """A message of one destination, cut where payload, id, number and time of receipt go."""
+
+    destination: Destination
+    to_payload: bytes
+    to_first_id: bytes
+    to_seq: bytes
+
+
+class Envelope:
+    """Makes the messages of one producer.
+
+    `PayloadRefused` if the destination's options cannot be encoded.
+
+    Parameters:
+      routed: the class of payloads that carry a destination of their own.
+    """
+
+    def __init__(
+        self, *, feed: str, producer: str, destination: Destination, rules: PayloadRules, encoder: Encoder, routed: type[Routed]
+    ) -> None:
+        self._feed = feed
+        self._producer = producer.encode()
+        self._rules = rules
+        self._encoder = encoder
+        self._routed = routed
+        self._templates: dict[tuple[str, str, bytes], Template] = {}
+        self._default_options = self._encode_options(destination.options)
+        self._default = self._template(destination, self._default_options)
+        self._texts_as_they_are = rules.text == "text" and encoder.is_json
+
+    def seal(self, payloads: Sequence[object], seq: int, received_us: int, out: list[Entry]) -> None:
+        """Append a message for each payload to ``out``, numbered from ``seq``.
+
+        `PayloadRefused` at the first that cannot be encoded; those before it are in ``out``.
+        """
+        producer, dumps, texts = self._producer, orjson.dumps, self._texts_as_they_are
+        destination, to_payload, to_first_id, to_seq = self._default
+        queue = destination.queue
+        to_second_id, to_end = _ending(received_us)
+        for payload in payloads:
+            if texts and type(payload) is str:
+                try:
+                    body = dumps(payload)
+                except orjson.JSONEncodeError:  # a lone surrogate
+                    out.append(self._seal_any(payload, seq, received_us))
+                else:
+                    name = b"%b-%012x" % (producer, seq)
+                    data = b"".join((to_payload, body, to_first_id, name, to_seq, b"%d" % seq, to_second_id, name, to_end))
+                    out.append(Entry(seq, seq, queue, name, data, received_us))
+            else:
+                out.append(self._seal_any(payload, seq, received_us))
+            seq += 1
+
+    def _seal_any(self, payload: object, seq: int, received_us: int) -> Entry:
+        template = self._default
+        if isinstance(payload, self._routed):
+            template = self._template_of(payload)
+            payload = payload.payload
+        name = b"%b-%012x" % (self._producer, seq)
+        body = self._body(payload)
+        if body is None:
+            data = self._encode(template.destination, payload, name.decode(), seq, received_us)
+        else:
+            to_second_id, to_end = _ending(received_us)
+            start = (template.to_payload, body, template.to_first_id, name, template.to_seq, b"%d" % seq)
+            data = b"".join((*start, to_second_id, name, to_end))
+        return Entry(seq, seq, template.destination.queue, name, data, received_us)
+
+    def _body(self, payload: object) -> bytes | None:
+        """Return a payload's JSON, or None where Dramatiq's encoder has to write the message."""
+        if not self._encoder.is_json:
+            return None
+        if isinstance(payload, bytes) and (self._rules.binary != "utf-8" or self._rules.text == "text"):
+            return fast_json(text_of(payload, self._rules.binary))
+        if isinstance(payload, bytes):
+            payload = text_of(payload, "utf-8")
+        if type(payload) is str and self._rules.text == "json":
+            return checked_json(payload)
+        return fast_json(payload)
+
+    def _encode(self, destination: Destination, payload: object, name: str, seq: int, received_us: int) -> bytes:
+        """Return the message as the process's Dramatiq encoder writes it."""
+        value = self._value(payload)
+        options = dict(destination.options)
+        options["redis_message_id"] = name
+        options[FRAME_OPTION] = {"feed": self._feed, "seq": seq, "received_us": received_us}
+        fields = {
+            "queue_name": destination.queue,
+            "actor_name": destination.actor,
+            "args": (value,),
+            "kwargs": {},
+            "options": options,
+            "message_id": name,
+            "message_timestamp": received_us // 1000,
+        }
+        return self._through_encoder(fields, value)
+
+    def _value(self, payload: object) -> object:
+        """Return what the actor gets for a payload."""
+        as_text = isinstance(payload, bytes)
+        if isinstance(payload, bytes):
+            payload = text_of(payload, self._rules.binary)
+        is_json = self._rules.text == "json" and (not as_text or self._rules.binary == "utf-8")
+        return parsed_json(payload) if is_json and type(payload) is str else payload
+
+    def _through_encoder(self, fields: dict[str, Any], culprit: object) -> bytes:
+        try:
+            return self._encoder.encode(fields)
+        except Exception as error:  # an encoder of the user's own may raise anything: the value is what it refuses
+            raise PayloadRefused(offender(culprit), f"{type(error).__name__}: {error}"[:200]) from error
+
+    def _template_of(self, routed: Routed) -> Template:
+        default = self._default.destination
+        queue, actor = routed.queue or default.queue, routed.actor or default.actor
+        if type(queue) is not str or type(actor) is not str:
+            raise PayloadRefused(type(routed).__name__, "queue and actor must be texts")
+        if routed.options is None:
+            return self._template(Destination(queue, actor, default.options), self._default_options)
+        options = {**default.options, **routed.options}
+        return self._template(Destination(queue, actor, options), self._encode_options(options))
+
+    def _template(self, destination: Destination, options: bytes) -> Template:
+        """Return the template of a destination whose encoded options are ``options``; made once."""
+        key = (destination.queue, destination.actor, options)
+        template = self._templates.get(key)
+        if template is None:
+            template = self._cut(destination, options)
+            if len(self._templates) >= _MOST_TEMPLATES:
+                self._templates.clear()
+            self._templates[key] = template
+        return template
+
+    def _encode_options(self, options: Mapping[str, Any]) -> bytes:
+        """Return options as the middle of a JSON object (or as the process's encoder writes them: then it is only a key)."""
+        own = {name: value for name, value in options.items() if name not in ("redis_message_id", FRAME_OPTION)}
+        return self._through_encoder(own, own)[1:-1] if own else b""
+
+    def _cut(self, destination: Destination, options: bytes) -> Template:
+        names = (orjson.dumps(destination.queue), orjson.dumps(destination.actor))
+        between = b"," + options if options else b""
+        return Template(
+            destination,
+            b'{"queue_name":%b,"actor_name":%b,"args":[' % names,
+            b'],"kwargs":{},"options":{"redis_message_id":"',
+            b'"%b,"%b":{"feed":%b,"seq":' % (between, FRAME_OPTION.encode(), orjson.dumps(self._feed)),
+        )
+
+
+def _ending(received_us: int) -> tuple[bytes, bytes]:
+    """Return what stands between a message's number and its second id, and after that."""
+    return b',"received_us":%d}},"message_id":"' % received_us, b'","message_timestamp":%d}' % (received_us // 1000)

@@ -1,0 +1,78 @@
+"""Takes payloads from a connection: numbers them, encodes them, and puts them in the backlog.
+
+The rule: a payload has its number before anything can happen to it, and everything before a refused payload is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ingest.delivery.backlog import Backlog, Entry
+from ingest.delivery.envelope import Envelope
+from ingest.errors import EnqueueVetoed
+from ingest.events import MessageRejected, Publish
+
+
+class Intake:
+    """The sink of one feed.
+
+    Parameters:
+      before: what Dramatiq middleware makes of an encoded message before it is enqueued, or None; called once per message.
+      label: the feed's ``telemetry_id``.
+    """
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        backlog: Backlog,
+        *,
+        label: str,
+        publish: Publish,
+        before: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._envelope = envelope
+        self._backlog = backlog
+        self._label = label
+        self._publish = publish
+        self._before = before
+        self._emitted = 0
+        self._vetoed = 0
+
+    @property
+    def emitted(self) -> int:
+        """How many payloads were taken."""
+        return self._emitted
+
+    @property
+    def vetoed(self) -> int:
+        """How many of them a middleware refused."""
+        return self._vetoed
+
+    def has_room(self) -> bool:
+        """Tell whether reading may go on."""
+        return self._backlog.has_room()
+
+    def deliver(self, payloads: Sequence[object], received_us: int) -> None:
+        """Take payloads that were read at ``received_us`` (wall-clock microseconds).
+
+        `PayloadRefused` at the first that cannot be encoded: those before it are taken, it and those after it are not.
+        """
+        entries: list[Entry] = []
+        try:
+            self._envelope.seal(payloads, self._emitted + 1, received_us, entries)
+        finally:
+            self._emitted += len(entries)
+            if self._before is not None:
+                entries = self._through_middleware(entries, self._before)
+            if entries:
+                self._backlog.put(entries)
+
+    def _through_middleware(self, entries: list[Entry], before: Callable[[bytes], bytes]) -> list[Entry]:
+        passed: list[Entry] = []
+        for entry in entries:
+            try:
+                passed.append(entry._replace(data=before(entry.data)))
+            except EnqueueVetoed as veto:
+                self._vetoed += 1
+                self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))
+        return passed
