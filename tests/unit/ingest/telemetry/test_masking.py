@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from pydantic import SecretStr
 
@@ -13,9 +11,8 @@ from settings.model import FeedSettings, Settings
 
 
 @pytest.fixture(autouse=True)
-def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masking, "_hidden", ())
-    yield
 
 
 def test_the_secrets_of_urls_go_and_the_rest_of_the_text_stays() -> None:

@@ -1,0 +1,6 @@
+"""The fixtures that all tests share; each lies in tests/support beside what it starts."""
+
+pytest_plugins = [
+    "tests.support.redis_server",
+    "tests.support.sentry_server",
+]

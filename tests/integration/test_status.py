@@ -1,0 +1,118 @@
+"""Status snapshots and queue depths against a real Valkey."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+from ingest.broker.queues import QueueDepth, queue_depths
+from ingest.broker.status import FINAL_TTL, FORMAT, RUNNING_TTL, publish_status, read_statuses
+from ingest.errors import BrokerError
+from tests.support.redis_server import Valkey
+
+SNAPSHOT: dict[str, Any] = {"feeds": {"trades": {"state": "READY", "frames": 7}}}
+
+
+def test_a_snapshot_comes_back_with_who_wrote_it_and_when(valkey: Valkey) -> None:
+    client = valkey.client()
+
+    publish_status(client, "ns", "supervisor", "host-1", SNAPSHOT)
+
+    [status] = read_statuses(client, "ns")
+    assert status["at"] == pytest.approx(float(client.time()[0]), abs=60)
+    assert {**status, "at": 0} == {"format": 1, "kind": "supervisor", "id": "host-1", "at": 0, "final": False, **SNAPSHOT}
+
+
+def test_a_later_snapshot_replaces_the_earlier_one_and_every_process_has_its_own(valkey: Valkey) -> None:
+    client = valkey.client()
+
+    publish_status(client, "ns", "worker", "b", {"feeds": {}})
+    publish_status(client, "ns", "worker", "a", {"feeds": {}})
+    publish_status(client, "ns", "worker", "a", SNAPSHOT, final=True)
+
+    assert [(status["id"], status["final"], status["feeds"]) for status in read_statuses(client, "ns")] == [
+        ("a", True, SNAPSHOT["feeds"]),
+        ("b", False, {}),
+    ]
+
+
+def test_namespaces_do_not_see_each_other(valkey: Valkey) -> None:
+    client = valkey.client()
+    publish_status(client, "one", "worker", "a", {})
+
+    assert read_statuses(client, "two") == []
+
+
+def test_snapshots_expire_and_final_ones_stay_longer(valkey: Valkey) -> None:
+    client = valkey.client()
+    publish_status(client, "ns", "worker", "running", {})
+    publish_status(client, "ns", "worker", "ended", {}, final=True)
+
+    assert 0 < client.ttl("ns:__status__.worker.running") <= RUNNING_TTL
+    assert RUNNING_TTL < client.ttl("ns:__status__.worker.ended") <= FINAL_TTL
+    assert client.ttl("ns:__status__") >= FINAL_TTL
+
+    client.delete("ns:__status__.worker.running")  # as the expiry does
+    assert [status["id"] for status in read_statuses(client, "ns")] == ["ended"]
+
+
+def test_the_index_forgets_who_has_long_gone(valkey: Valkey) -> None:
+    client = valkey.client()
+    client.zadd("ns:__status__", {"worker.ancient": 1.0})
+
+    publish_status(client, "ns", "worker", "a", {})
+
+    assert client.zrange("ns:__status__", 0, -1) == [b"worker.a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "7", '{"format": 1}', json.dumps({"format": FORMAT + 1, "kind": "worker", "id": "x", "at": 0, "final": False})],
+    ids=["cut short", "no object", "incomplete", "newer"],
+)
+def test_readers_skip_what_they_do_not_understand(valkey: Valkey, text: str) -> None:
+    client = valkey.client()
+    publish_status(client, "ns", "worker", "good", {})
+    publish_status(client, "ns", "worker", "odd", {})
+    client.set("ns:__status__.worker.odd", text)
+
+    assert [status["id"] for status in read_statuses(client, "ns")] == ["good"]
+
+
+def test_reading_writes_nothing(valkey: Valkey) -> None:
+    client = valkey.client()
+    publish_status(client, "ns", "worker", "a", {})
+    client.execute_command("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read", "-@write")
+    reader = redis.Redis.from_url(valkey.url, username="reader", password="any")
+
+    try:
+        assert [status["id"] for status in read_statuses(reader, "ns")] == ["a"]
+    finally:
+        reader.close()
+
+
+def test_depths_are_ready_and_dead_messages_and_the_head(valkey: Valkey) -> None:
+    client = valkey.client()
+    client.rpush("ns:trades", "first", "second")
+    client.zadd("ns:trades.XQ", {"dead": 1.0})
+    client.rpush("other:trades", "not", "ours", "at all")
+
+    depths = queue_depths(client, "ns", ["trades", "books"])
+
+    assert depths == {"trades": QueueDepth(2, 1, b"first"), "books": QueueDepth(0, 0, None)}
+    assert queue_depths(client, "ns", []) == {}
+
+
+def test_an_absent_redis_is_a_broker_error(valkey: Valkey) -> None:
+    client = valkey.client()
+    valkey.stop()
+
+    with pytest.raises(BrokerError):
+        publish_status(client, "ns", "worker", "a", {})
+    with pytest.raises(BrokerError):
+        read_statuses(client, "ns")
+    with pytest.raises(BrokerError):
+        queue_depths(client, "ns", ["trades"])
