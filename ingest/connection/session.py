@@ -93,8 +93,8 @@ class Session:
     #: True: the connection is not ready until a result says ``ready=True``, within ``ready_timeout`` seconds.
     awaits_ready: bool = False
 
-    def setup(self, **session_args: Any) -> None:
-        """Take the feed's ``session_args`` and prepare connection-local state."""
+    def setup(self, *_: Any, **session_args: Any) -> None:
+        """Take the feed's ``session_args`` as keyword arguments and prepare connection-local state; name yours as you like."""
         if session_args:
             raise TypeError(
                 f"{type(self).__name__}.setup takes no arguments, but session_args has {', '.join(sorted(session_args))}"
