@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Version of what we keep in Redis beside Dramatiq's own keys; one minor version reads the other's.
+FORMAT = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

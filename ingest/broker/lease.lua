@@ -2,7 +2,7 @@
 --
 -- KEYS
 --   1  $ns:__feed__.$group.$feed   a hash:
---        format         version of what is kept here (settings.wire.FORMAT)
+--        format         version of what is kept here (keys.py)
 --        epoch          number of acquisitions so far; absent while nobody has ever led the feed
 --        p.$producer    "<epoch>:<nonce>:<seq>": everything that this producer sent up to message number <seq> is in its queue,
 --                       and only calls made under this epoch and nonce may add to it

@@ -16,12 +16,11 @@ from typing import Any, Literal, Protocol
 import redis
 
 from ingest.broker.clients import refusal, translate
-from ingest.broker.keys import Keys
+from ingest.broker.keys import FORMAT, Keys
 from ingest.broker.limits import Limits
 from ingest.broker.packing import BatchPacker, Message, Position, command, queues_of
 from ingest.broker.scripts import ENQUEUE, LEASE
 from ingest.errors import BrokerRefused, BrokerUnreachable
-from settings.wire import FORMAT
 
 Status = Literal["ok", "full", "rate", "error", "gap", "fenced"]
 

@@ -106,7 +106,7 @@ class FeedRunner:
             frames=status.frames,
             emitted=self._intake.emitted,
             enqueued=self._publisher.enqueued,
-            dropped=self._publisher.rejected,
+            dropped=self._publisher.rejected + self._intake.vetoed,
             lost=self._lost,
             reconnects=status.reconnects,
             backlog=len(self._backlog),
