@@ -80,12 +80,15 @@ def make_client(
             timeout=socket_timeout,
             socket_connect_timeout=connect_timeout,
             socket_timeout=socket_timeout,
-            **tls,
+            **{**tls, **_never_again()},
         )
     except ValueError:
         # The library's text may quote the part of a password that it took for the port.
         raise ValueError("the Redis URL must be redis://host:port/db, rediss://… or unix:///path, percent-encoded") from None
+    # Once more, because what the URL's query says has won. With RESP 3 redis-py 8 has put in handlers that RESP 2 refuses.
     pool.connection_kwargs.update(_never_again())
+    for name in [name for name in pool.connection_kwargs if "maint_notifications" in name]:
+        del pool.connection_kwargs[name]
     return redis.Redis(connection_pool=pool)
 
 
