@@ -47,7 +47,9 @@ class TLSSettings(Table):
     client_key: ExistingFile | None = None
     """PEM file of its key, where that is not in the same file."""
     client_key_password: SecretStr | None = None
+    """The password of that key."""
     min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS to accept."""
     ciphers: str | None = None
     """OpenSSL's list of ciphers for TLS 1.2."""
     server_hostname: str | None = None
@@ -65,9 +67,11 @@ class SocketSettings(Table):
     """TCP options of a feed's connection."""
 
     family: Literal["any", "ipv4", "ipv6"] = "any"
+    """Which addresses of the server to try."""
     source_address: str | None = None
     """The local address to connect from."""
     keepalive: bool = True
+    """Let TCP probe a connection on which nothing moves."""
 
 
 class HeartbeatSettings(Table):
@@ -87,10 +91,11 @@ class RetrySettings(Table):
     max: PositiveSeconds = 30.0
     """The longest wait, in seconds."""
     multiplier: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    """What each further failure multiplies the wait by."""
     jitter: Literal["full", "none"] = "full"
     """"full": a random wait between 0 and what the backoff says."""
     max_attempts: Annotated[int, Field(ge=0)] = 0
-    """Failures in a row after which the feed gives up; 0 = never."""
+    """Attempts that may follow the first failure of an outage; after them the feed gives up. 0 = no limit."""
     stable_after: Seconds = 10.0
     """Seconds of being ready after which an outage counts as over."""
     function: Reference | None = None
@@ -108,7 +113,9 @@ class BacklogSettings(Table):
     """How much of a feed may wait in memory for its queue."""
 
     messages: Annotated[int, Field(ge=1)] = 20_000
+    """Messages that may wait; when so many do, reading stops."""
     bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    """The same in bytes of encoded messages; whichever is reached first."""
 
 
 class FeedSettings(Table):
@@ -136,7 +143,7 @@ class FeedSettings(Table):
     origin: Origin | None = None
     """The Origin header; not sent by default."""
     proxy: ProxyURL | None = None
-    """http://, socks4:// or socks5:// URL, or "environment"."""
+    """http://, https://, socks4(a):// or socks5(h):// URL, or "environment"."""
     tls: TLSSettings = TLSSettings()
     socket: SocketSettings = SocketSettings()
     compression: Literal["none", "deflate"] = "none"
@@ -168,6 +175,7 @@ class FeedSettings(Table):
     actor: ActorName
     """Name of the Dramatiq actor; its code need not be importable where the feed runs."""
     queue: QueueName = "default"
+    """Name of the Dramatiq queue; the actor's own."""
     options: dict[str, JSONValue] = Field(default={})
     """Options of the Dramatiq message, in Dramatiq's own units: milliseconds."""
     payload: Literal["text", "json"] = "text"

@@ -94,6 +94,7 @@ class BrokerSettings(Table):
     """Prefix of all keys; Dramatiq's own by default."""
     tls: BrokerTLSSettings = BrokerTLSSettings()
     max_connections: Annotated[int, Field(ge=1)] = 4
+    """Connections of one process that may be open at once, beside one for each feed's publisher."""
     middleware: Items[Reference] = ()
     """"module:name" of your own Dramatiq middleware, for both kinds of process."""
 
@@ -116,6 +117,7 @@ class TelemetrySettings(Table):
     """Who else is told of events: ``"module:callable"`` names, each called with one event."""
 
     subscribers: Items[Reference] = ()
+    """"module:callable" names; each is called with one event at a time, in a thread of its own."""
 
 
 class Settings(Table):
