@@ -102,6 +102,5 @@ def _settings(path: Path, env: Mapping[str, str]) -> Settings:
 
 def _simulator(request: Request) -> tuple[str, ...]:
     words = [sys.executable, "-m", "ingest", "simulate", "--rate", f"{request.rate:g}", "--seed", str(request.seed)]
-    for symbol in request.symbols:
-        words += ["--symbol", symbol]
+    words += ["--symbols", ",".join(request.symbols)]
     return (*words, "--faults") if request.faults else tuple(words)
