@@ -114,7 +114,7 @@ class Connection:
                 raise Stopped
             self._keep_alive()
             reading = self._may_read()
-            received = transport.receive(self._patience(), read=reading)
+            received = transport.receive(self._patience(reading), read=reading)
             if received:
                 self._take(received)
             elif reading:
@@ -172,12 +172,14 @@ class Connection:
                 self._status.unblock()
             return True
         self._liveness.suspend()
-        self._status.block()
         return False
 
-    def _patience(self) -> float | None:
-        moment = self._liveness.next_at()
-        return None if moment == float("inf") else max(0.0, moment - self._clock())
+    def _patience(self, reading: bool) -> float | None:
+        """Return the seconds until something is due, None if nothing ever is."""
+        moment = self._liveness.next_at() - self._clock()
+        until_told = None if reading else self._status.block()
+        patience = moment if until_told is None else min(moment, until_told)
+        return None if patience == float("inf") else max(0.0, patience)
 
     def _judge(self, *, drained: bool) -> None:
         """End the connection if a deadline has passed.

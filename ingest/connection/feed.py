@@ -127,8 +127,7 @@ class Feed:
             if self._sink.has_room():
                 self.status.unblock()
                 return True
-            self.status.block()
-            self._wakeup.wait(None)
+            self._wakeup.wait(self.status.block())
         self.status.unblock()
         return False
 

@@ -27,6 +27,10 @@ from ingest.events import (
 )
 
 
+#: Seconds for which reading must stand still to be worth telling: under full load it stops and goes on many times a second.
+BLOCKED_AFTER = 1.0
+
+
 class FeedStatus:
     """State and counters of one feed, over all its connections."""
 
@@ -42,6 +46,7 @@ class FeedStatus:
         self.round_trip: float | None = None  # of the newest ping, in seconds
         self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
         self._blocked_at: float | None = None
+        self._block_told = False
         self._readied_at: float | None = None
 
     @property
@@ -89,17 +94,24 @@ class FeedStatus:
         self.move(Trigger.GAVE_UP)
         self.publish(FeedGaveUp(telemetry_id=self.label, reason=reason))
 
-    def block(self) -> None:
-        """Reading has stopped."""
+    def block(self) -> float | None:
+        """Reading has stopped, or still stands: told once it has for `BLOCKED_AFTER`; return the seconds until then, None after."""
+        now = self.clock()
         if self._blocked_at is None:
-            self._blocked_at = self.clock()
-            self.publish(FeedBlocked(telemetry_id=self.label))
+            self._blocked_at = now
+        if self._block_told:
+            return None
+        if now - self._blocked_at < BLOCKED_AFTER:
+            return BLOCKED_AFTER - (now - self._blocked_at)
+        self._block_told = True
+        self.publish(FeedBlocked(telemetry_id=self.label))
+        return None
 
     def unblock(self) -> None:
         """Reading goes on."""
-        if self._blocked_at is not None:
-            seconds, self._blocked_at = self.clock() - self._blocked_at, None
-            self.publish(FeedUnblocked(telemetry_id=self.label, seconds=seconds))
+        if self._block_told and self._blocked_at is not None:
+            self.publish(FeedUnblocked(telemetry_id=self.label, seconds=self.clock() - self._blocked_at))
+        self._blocked_at, self._block_told = None, False
 
     @contextmanager
     def calling(self, where: str) -> Iterator[None]:

@@ -149,7 +149,8 @@ def broken(name):
 
 
 @pytest.mark.parametrize(
-    ("callback", "reason"), [("setup", BootstrapFailed), ("url", UrlFailed), ("headers", HeadersFailed), ("on_upgrade", BootstrapFailed)]
+    ("callback", "reason"),
+    [("setup", BootstrapFailed), ("url", UrlFailed), ("headers", HeadersFailed), ("on_upgrade", BootstrapFailed)],
 )
 def test_every_callback_fails_with_its_own_reason(callback, reason):
     rig = Rig(broken(callback))
@@ -248,10 +249,10 @@ def test_a_full_backlog_stops_the_reading_and_the_deadlines_that_need_it():
     def room():
         return rig.clock.now >= 1100.0
 
-    rig = Rig(script=[[], [], ["late"]], idle_timeout=10.0, ping_interval=0, heartbeat={"interval": 50.0, "text": "hb"})
+    rig = Rig(script=[[], [], [], ["late"]], idle_timeout=10.0, ping_interval=0, heartbeat={"interval": 50.0, "text": "hb"})
     rig.sink.room = room
     end = rig.run()
-    assert rig.transport.reads == [False, False, True, True]
+    assert rig.transport.reads == [False, False, False, True, True]
     assert rig.transport.sent == ["hb", "hb"]
     assert rig.sink.payloads == ["late"]
     assert end.reason == ConnectionDropped("end of script")

@@ -101,7 +101,7 @@ def test_there_is_no_attempt_before_the_backlog_has_room():
     rig = FeedRig([[ConnectionDropped("x")]], retry=NO_JITTER)
     rig.sink.room = lambda: rig.clock.now >= 1003.0
     rig.feed_loop.run()
-    assert rig.wakeup.waited[:3] == [None, None, None]
+    assert rig.wakeup.waited[:3] == [1.0, None, None]
     blocked = [kind for kind in rig.kinds() if kind in ("FeedBlocked", "FeedUnblocked", "ConnectionReady")]
     assert blocked[:3] == ["FeedBlocked", "FeedUnblocked", "ConnectionReady"]
 

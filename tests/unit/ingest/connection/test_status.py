@@ -5,7 +5,15 @@ import pytest
 from ingest.connection.states import State, Trigger, UnknownTransition
 from ingest.connection.status import FeedStatus
 from ingest.errors import ConnectionDropped, IdleTimedOut, Stopped
-from ingest.events import ConnectionFailed, ConnectionLost, ConnectionStatus, ConnectionTimedOut, FeedUnblocked, StateChanged
+from ingest.events import (
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectionStatus,
+    ConnectionTimedOut,
+    FeedBlocked,
+    FeedUnblocked,
+    StateChanged,
+)
 from tests.support.connections import ManualClock
 
 
@@ -70,10 +78,13 @@ def test_a_stop_before_ready_is_no_failure(status, told):
 
 def test_a_full_backlog_shows_and_is_told_once_with_its_length(status, told, clock):
     ready(status)
-    status.block()
-    status.block()
+    assert status.block() == 1.0
     assert status.shown(10.0) == "BLOCKED"
-    clock.now += 4.0
+    clock.now += 1.0
+    assert status.block() is None
+    assert status.block() is None
+    assert len(told.of(FeedBlocked)) == 1
+    clock.now += 3.0
     status.unblock()
     status.unblock()
     assert status.shown(10.0) == "READY"
@@ -99,3 +110,13 @@ def test_giving_up_says_why(status, told):
     status.gave_up(reason)
     assert (status.state, status.last_reason) == (State.FAILED, reason)
     assert told.of(StateChanged)[-1].new == "FAILED"
+
+
+def test_a_stop_and_go_of_full_load_is_not_told(status, told, clock):
+    ready(status)
+    before = len(told)
+    for _ in range(100):
+        status.block()
+        clock.now += 0.03
+        status.unblock()
+    assert len(told) == before
