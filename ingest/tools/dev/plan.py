@@ -101,6 +101,17 @@ def _settings(path: Path, env: Mapping[str, str]) -> Settings:
 
 
 def _simulator(request: Request) -> tuple[str, ...]:
-    words = [sys.executable, "-m", "ingest", "simulate", "--rate", f"{request.rate:g}", "--seed", str(request.seed)]
+    words = [
+        sys.executable,
+        "-m",
+        "ingest",
+        "simulate",
+        "--port",
+        "0",
+        "--rate",
+        f"{request.rate:g}",
+        "--seed",
+        str(request.seed),
+    ]
     words += ["--symbols", ",".join(request.symbols)]
     return (*words, "--faults") if request.faults else tuple(words)
