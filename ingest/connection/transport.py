@@ -120,6 +120,8 @@ class Transport:
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
         self._stream.queue(data)
+        if self._stream.flush():
+            return
         poller = select.poll()
         poller.register(self._stream.fileno(), select.POLLOUT)
         while not self._stream.flush():
