@@ -50,13 +50,13 @@ def _mask_query(query: str) -> str:
 
 
 def masked(table: BaseModel) -> dict[str, Any]:
-    """Return a table of the settings as plain values that may be shown, without what is left at None."""
+    """Return what was set in a table of the settings, as plain values that may be shown; defaults are left out."""
     return _masked_table(table, getattr(table, "secrets", ()))
 
 
 def _masked_table(table: BaseModel, secrets: tuple[SecretStr, ...]) -> dict[str, Any]:
-    fields = ((name, getattr(table, name)) for name, field in type(table).model_fields.items() if not field.exclude)
-    return {name: _masked_value(name, value, secrets) for name, value in fields if value is not None}
+    shown = [name for name, field in type(table).model_fields.items() if name in table.model_fields_set and not field.exclude]
+    return {name: _masked_value(name, getattr(table, name), secrets) for name in shown}
 
 
 def _masked_value(name: str, value: Any, secrets: tuple[SecretStr, ...]) -> Any:

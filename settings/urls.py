@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from settings.fields import refuse
 
-PROXY_SCHEMES = ("http", "socks4", "socks5")
+PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 def _check_authority(url: str, what: str) -> None:

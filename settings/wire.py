@@ -57,11 +57,14 @@ class Frame:
         value = options.get(FRAME_OPTION)
         if not isinstance(value, Mapping):
             return None
+        feed, seq, received_us = value.get("feed"), value.get("seq"), value.get("received_us")
+        if not (isinstance(feed, str) and isinstance(seq, int) and isinstance(received_us, int)):
+            return None  # somebody else's option of the same name
         try:
             producer = split_message_id(message_id)[0] if message_id else ""
         except ValueError:
             producer = ""
-        return cls(value["feed"], value["seq"], value["received_us"], producer, value.get("count", 1))
+        return cls(feed, seq, received_us, producer, value.get("count", 1))
 
 
 def _version_8(digits: str) -> str:

@@ -1,0 +1,161 @@
+"""What ``check`` finds out and prints: what will run, and with ``--connect`` whether what it needs answers.
+
+The rule: nothing is printed before the settings and everything that they name are known to be good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ingest.broker.clients import Server
+from ingest.errors import BrokerError, EndReason
+from ingest.service.actors import check_actors
+from ingest.service.probe import probe_feed, probe_redis, queue_bytes
+from ingest.service.references import FeedCode, References, resolve_all
+from ingest.service.shadow import ROOT, foreign_workers
+from ingest.telemetry.facts import safe_text
+from settings.masking import mask_url, masked
+from settings.model import FeedSettings, Settings
+from settings.problems import Problem, SettingsError, show_path
+
+#: Columns of the table of feeds; what else a feed sets is listed below it.
+_IN_TABLE = ("url", "session", "actor", "queue")
+
+
+def check(settings: Settings) -> References:
+    """Return the user's code that the settings name; `SettingsError` with every problem, of names, actors and modules."""
+    problems: list[Problem] = []
+    references = References()
+    try:
+        references = resolve_all(settings)
+    except SettingsError as error:
+        problems += error.problems
+    problems += check_actors(settings, references.middleware)
+    if not settings.feeds:
+        problems.append(Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]"))
+    if settings.workers.actors and (foreign := foreign_workers()) is not None:
+        problems.append(
+            Problem(
+                "workers",
+                f"{foreign} shadows the module 'workers' of dramatiq-websocket, which 'dramatiq workers' needs: rename it, or "
+                f"start the workers with 'dramatiq workers --path . {ROOT}'",
+            )
+        )
+    if problems:
+        raise SettingsError(problems)
+    return references
+
+
+def show(settings: Settings, out: Console) -> None:
+    """Print what will run, secrets masked."""
+    out.print(_feeds_table(settings.feeds.values()))
+    for feed in settings.feeds.values():
+        if rest := ", ".join(_further(feed)):
+            out.print(f"  {feed.name}: {rest}", markup=False)
+    out.print(_queues_table(settings))
+    broker = mask_url(settings.broker.url.get_secret_value())
+    out.print(f"broker: {broker}, namespace {settings.broker.namespace}", markup=False)
+    modules = ", ".join(settings.workers.actors)
+    actors = (
+        f"every feed's actor is in {modules}, on the feed's queue" if modules else "not checked ([workers] actors is not set)"
+    )
+    out.print(f"actors: {actors}", markup=False)
+    for warning in _warnings(settings):
+        out.print(f"warning: {warning}", markup=False)
+
+
+def try_connections(settings: Settings, references: References, out: Console) -> int:
+    """Try Redis and every handshake, and print how it went; return the exit code: 2 if Redis is of no use, 1 if a feed failed."""
+    broker_good = _try_broker(settings, out)
+    feeds_good = [_try_feed(feed, references.feeds[name], out) for name, feed in settings.feeds.items()]
+    return 2 if not broker_good else 0 if all(feeds_good) else 1
+
+
+def _try_broker(settings: Settings, out: Console) -> bool:
+    try:
+        server = probe_redis(settings.broker)
+    except BrokerError as error:
+        out.print(f"broker: FAILED: {safe_text(str(error))}", markup=False)
+        return False
+    out.print(f"broker: ok, {server.name} {server.version}", markup=False)
+    for warning in memory_warnings(settings, server):
+        out.print(f"warning: {warning}", markup=False)
+    return True
+
+
+def _try_feed(feed: FeedSettings, code: FeedCode, out: Console) -> bool:
+    path = show_path(("feeds", feed.name))
+    try:
+        seconds = probe_feed(feed, code)
+    except EndReason as reason:
+        out.print(f"{path}: FAILED: {safe_text(str(reason))}", markup=False)
+        return False
+    out.print(f"{path}: ok, handshake in {seconds:.2f} s", markup=False)
+    return True
+
+
+def memory_warnings(settings: Settings, server: Server) -> Iterator[str]:
+    """Yield what of Redis's memory settings does not fit the queues."""
+    if server.maxmemory and server.maxmemory_policy != "noeviction":
+        yield (
+            f"Redis evicts keys when it is full (maxmemory-policy {server.maxmemory_policy}), messages among them; "
+            "only noeviction is supported"
+        )
+    for name in _queue_names(settings):
+        high = settings.queue(name).high_watermark
+        if server.maxmemory and queue_bytes(high) > server.maxmemory / 2:
+            yield (
+                f"queue {name}: full, at {high} messages, it would take about {_mebibytes(queue_bytes(high))} (with frames of "
+                f"1 KiB), more than half of Redis's maxmemory ({_mebibytes(server.maxmemory)}): lower its high_watermark"
+            )
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    used = {feed.queue for feed in settings.feeds.values()}
+    for name in settings.queues:
+        if name not in used:
+            yield f"queues.{name}: no feed names this queue; only a session's To(queue=…) can use it"
+    for name, feed in settings.feeds.items():
+        if not feed.tls.verify:
+            yield f"{show_path(('feeds', name))}.tls.verify is false: anyone on the way can read and change what comes"
+
+
+def _queue_names(settings: Settings) -> list[str]:
+    return sorted({feed.queue for feed in settings.feeds.values()} | set(settings.queues))
+
+
+def _feeds_table(feeds: Iterable[FeedSettings]) -> Table:
+    table = Table("feed", "url", "session", "actor", "queue", box=None, pad_edge=False)
+    for feed in feeds:
+        table.add_row(feed.name, mask_url(feed.url, feed.secrets), feed.session or "-", feed.actor, feed.queue)
+    return table
+
+
+def _queues_table(settings: Settings) -> Table:
+    table = Table("queue", "high watermark", "low watermark", "messages/s", box=None, pad_edge=False)
+    for name in _queue_names(settings):
+        queue = settings.queue(name)
+        rate = f"{queue.rate_limit:g}" if queue.rate_limit is not None else "-"
+        table.add_row(name, str(queue.high_watermark), str(queue.low_watermark), rate)
+    return table
+
+
+def _further(feed: FeedSettings) -> Iterator[str]:
+    """Yield what a feed sets beyond the table's columns, as TOML has it: ``retry.max = 60``."""
+    yield from _flat({key: value for key, value in masked(feed).items() if key not in _IN_TABLE}, ())
+
+
+def _flat(values: dict[str, Any], above: tuple[str, ...]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, (*above, key))
+        else:
+            yield f"{show_path((*above, key))} = {str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 1024 / 1024:.0f} MiB"

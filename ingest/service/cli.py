@@ -1,0 +1,205 @@
+"""The command line.
+
+The rule: a user's mistake is a sentence on standard error and exit code 2, never a traceback; a bug of ours is one. Exit codes:
+0 clean, 1 a feed or the run failed, 2 bad usage or settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ingest.service.shadow import ROOT
+from settings import Settings, SettingsError, load
+from settings.environment import Environment, feeds_file
+from settings.problems import Problem
+from settings.schema import file_schema
+
+#: Width of the output where there is no terminal: tables are not to be cut for an imagined one of 80 columns.
+PIPED_WIDTH = 200
+
+app = typer.Typer(
+    name="dramatiq-websocket",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text reads the same in a terminal, a log and a pipe
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Try it: python -m ingest dev (nothing to set up). Then write feeds.toml, check it, run it.",
+)
+
+FeedsOption = Annotated[
+    Path | None,
+    typer.Option("--feeds", metavar="FILE", help="The settings file. Default: $FEEDS_FILE, or feeds.toml."),
+]
+RateOption = Annotated[float, typer.Option(metavar="N", help="Book updates and trades per second, over all symbols.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same market.")]
+SymbolsOption = Annotated[str, typer.Option(metavar="A/B,C/D", help="The symbols to simulate, comma-separated.")]
+FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, restart and refuse from time to time.")]
+
+
+def main() -> None:
+    """Run the command line with the process's arguments."""
+    app(prog_name="dramatiq-websocket" if Path(sys.argv[0]).name == "dramatiq-websocket" else "python -m ingest")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dramatiq-websocket {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """WebSocket feeds in your Dramatiq queue: reconnected, watched, subscribed, rate-limited."""
+
+
+@app.command(epilog="Example: python -m ingest check --connect && python -m ingest run")
+def check(
+    feeds: FeedsOption = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Also try Redis and the handshake of every feed.")] = False,
+) -> None:
+    """Check the settings and print what will run.
+
+    Everything that is wrong is listed at once, with its key; secrets are masked. What the settings name (sessions, functions,
+    and the modules of [workers] actors) is imported, and actor and queue names are compared.
+    """
+    from ingest.service import check as checking  # what only one command needs is imported by it
+
+    with _problems_reported(feeds):
+        settings = load(feeds)
+        references = checking.check(settings)
+    out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    checking.show(settings, out)
+    if connect:
+        raise typer.Exit(checking.try_connections(settings, references, out))
+
+
+@app.command(epilog="Example: python -m ingest schema > feeds.schema.json (most editors complete and check TOML by it)")
+def schema() -> None:
+    """Print the JSON Schema of the settings file."""
+    typer.echo(json.dumps(file_schema(), indent=2))
+
+
+@app.command(epilog="Example: python -m ingest run --feeds feeds.toml --only trades --only book")
+def run(
+    feeds: FeedsOption = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this feed alone; may be repeated.")] = None,
+) -> None:
+    """Run the feeds until they are stopped.
+
+    SIGTERM or Ctrl-C ends the run in order, within [supervisor] shutdown_timeout; a second one ends it at once.
+    """
+    with _problems_reported(feeds):
+        environment = Environment.read()
+        settings = load(feeds)
+        names = _known_feeds(settings, only or ())
+        from ingest.service.supervisor import run as supervise
+        from ingest.telemetry.log import configure_logging
+
+        configure_logging(environment.log_level, environment.log_format)
+        code = supervise(settings, names)
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: python -m ingest dev --seconds 20 --faults")
+def dev(
+    feeds: Annotated[
+        Path | None, typer.Option("--feeds", metavar="FILE", help="Your own feeds instead of the simulated exchange.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(metavar="SECONDS", min=1, help="End after so long.")] = None,
+    rate: RateOption = 200,
+    seed: SeedOption = 1,
+    symbols: SymbolsOption = "BTC/USD,ETH/USD",
+    faults: FaultsOption = False,
+    tcp: Annotated[bool, typer.Option("--tcp", help="Let the embedded server listen on TCP, to look into it.")] = False,
+) -> None:
+    """Watch it work, with a server and workers of its own.
+
+    Starts an embedded Valkey, a simulated exchange, the supervisor and the workers, shows a live table, and ends everything in
+    order on Ctrl-C.
+    """
+    from ingest.tools.dev import run_dev
+
+    raise typer.Exit(run_dev(feeds=feeds, seconds=seconds, rate=rate, seed=seed, symbols=_split(symbols), faults=faults, tcp=tcp))
+
+
+@app.command(epilog="Example: python -m ingest simulate --port 8765 --rate 1000")
+def simulate(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 takes a free one.")] = 8765,
+    rate: RateOption = 200,
+    seed: SeedOption = 1,
+    symbols: SymbolsOption = "BTC/USD,ETH/USD",
+    idle_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Close a client that has subscribed to nothing after so long.")
+    ] = 60,
+    faults: FaultsOption = False,
+) -> None:
+    """Run a simulated exchange that speaks Kraken's protocol (v2)."""
+    from ingest.tools.simulate import run_simulation
+
+    raise typer.Exit(run_simulation(host, port, rate, seed, _split(symbols), faults, idle_timeout))
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _known_feeds(settings: Settings, only: Sequence[str]) -> tuple[str, ...]:
+    """Return the feeds to run; `SettingsError` where a name is none, or where there is nothing to run."""
+    if not settings.feeds:
+        raise SettingsError([Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]")])
+    unknown = [name for name in only if name not in settings.feeds]
+    if unknown:
+        raise SettingsError([Problem(f"--only {name}", _no_such_feed(name, settings)) for name in unknown])
+    return tuple(dict.fromkeys(only))
+
+
+def _no_such_feed(name: str, settings: Settings) -> str:
+    near = difflib.get_close_matches(name, settings.feeds, n=1)
+    return (
+        f"there is no such feed; did you mean {near[0]}?"
+        if near
+        else f"there is no such feed; there are {', '.join(settings.feeds)}"
+    )
+
+
+@contextmanager
+def _problems_reported(feeds: Path | None) -> Iterator[None]:
+    """Turn `SettingsError` into lines on standard error and exit code 2."""
+    try:
+        yield
+    except SettingsError as error:
+        count = len(error.problems)
+        file = feeds if feeds is not None else feeds_file()
+        _report(f"{count} problem{'s' if count > 1 else ''} with the settings ({file}):", error.problems)
+        raise typer.Exit(2) from None
+
+
+def _report(header: str, problems: Sequence[Problem]) -> None:
+    typer.echo("\n".join([header, *(f"  {problem}" for problem in problems)]), err=True)
+
+
+def _version() -> str:
+    """Return the version of the installed distribution, or of the source tree that runs without being installed."""
+    source = ROOT / "pyproject.toml"
+    if source.is_file():
+        project = tomllib.loads(source.read_text("utf-8")).get("project", {})
+        if project.get("name") == "dramatiq-websocket":
+            return str(project["version"])
+    return version("dramatiq-websocket")
