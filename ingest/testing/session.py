@@ -1,20 +1,22 @@
 """Drive a session through frames without a socket, with the meaning that a real connection gives to its answers.
 
-The rule: what a frame's result means is decided by `ingest.connection.outcome`, as in production; nothing here sleeps
-or connects.
+The rule: what a frame's result means is decided by `ingest.connection.outcome`, and what can be queued by the
+feed's own envelope, as in production; nothing here sleeps or connects.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.connection.outcome import Outcome, checked_frames, handle_frame, heartbeat_frames, session_failed
+from ingest.broker.hooks import message_encoder
+from ingest.connection.outcome import USER_FAULTS, checked_frames, handle_frame, heartbeat_frames, session_failed
 from ingest.connection.session import Emit, Fail, Outgoing, Session, To
+from ingest.delivery.envelope import Destination, Envelope, PayloadRules
 from ingest.errors import BootstrapFailed, EndReason, FrameHandlerFailed, PayloadRefused
 from settings.model import FeedSettings
+from settings.wire import new_producer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,9 @@ def run_session(
     reconnect.
     """
     feed = feed if feed is not None else FeedSettings(name="test", url="ws://server.test/", actor="test")
-    driver = _Driver(session_class, memory if memory is not None else {})
+    driver = _Driver(session_class, feed, memory if memory is not None else {})
     try:
-        driver.bootstrap(feed, feed.session_args if session_args is None else session_args)
+        driver.bootstrap(feed.session_args if session_args is None else session_args)
         for frame in frames:
             driver.handle(frame)
         driver.heartbeat = heartbeat_frames(driver.session)
@@ -71,52 +73,64 @@ def run_session(
 class _Driver:
     """The run in progress."""
 
-    def __init__(self, session_class: type[Session], memory: dict[str, Any]) -> None:
+    def __init__(self, session_class: type[Session], feed: FeedSettings, memory: dict[str, Any]) -> None:
         self.session = session_class()
+        self.session.feed = feed
         self.session.memory = memory
-        self.memory = memory
         self.emitted: list[Any] = []
         self.sent: list[Outgoing] = []
         self.heartbeat: tuple[Outgoing, ...] = ()
         self.ready = False
         self.ended: EndReason | None = None
         self.read = 0
+        self._envelope = _envelope(feed)
 
-    def bootstrap(self, feed: FeedSettings, session_args: Mapping[str, Any]) -> None:
-        self.session.feed = feed
+    def bootstrap(self, session_args: Mapping[str, Any]) -> None:
         try:
             self.session.setup(**session_args)
             self.sent += checked_frames(self.session.on_upgrade(), "on_upgrade")
-        except Exception as error:
+        except USER_FAULTS as error:
             raise BootstrapFailed(error, f"{type(error).__name__}: {error}") from error
         self.ready = not self.session.awaits_ready
 
     def handle(self, frame: str | bytes) -> None:
         self.read += 1
-        self._apply(handle_frame(self.session, frame))
-
-    def _apply(self, outcome: Outcome) -> None:
+        outcome = handle_frame(self.session, frame)
         if isinstance(outcome, Fail):
             raise session_failed(outcome)
-        self.sent += outcome.reply
         if isinstance(outcome, Emit):
-            for payload in outcome.payloads:
-                _check_encodable(payload)
-                self.emitted.append(payload)
+            self._emit(outcome.payloads)
+        self.sent += outcome.reply
         self.ready = self.ready or outcome.ready
+
+    def _emit(self, payloads: Sequence[Any]) -> None:
+        for payload in payloads:
+            try:
+                self._envelope.seal((payload,), 1, 0, [])
+            except PayloadRefused as refused:
+                raise FrameHandlerFailed(refused, str(refused)) from refused
+            self.emitted.append(payload)
 
     def result(self) -> SessionRun:
         return SessionRun(
-            self.session, self.memory, tuple(self.emitted), tuple(self.sent), self.heartbeat, self.ready, self.ended, self.read
+            session=self.session,
+            memory=self.session.memory,
+            emitted=tuple(self.emitted),
+            sent=tuple(self.sent),
+            heartbeat=self.heartbeat,
+            ready=self.ready,
+            ended=self.ended,
+            read=self.read,
         )
 
 
-def _check_encodable(payload: Any) -> None:
-    value = payload.payload if isinstance(payload, To) else payload
-    if isinstance(value, (str, bytes)):
-        return
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError) as error:
-        refused = PayloadRefused(type(value).__name__, str(error))
-        raise FrameHandlerFailed(refused, str(refused)) from error
+def _envelope(feed: FeedSettings) -> Envelope:
+    """Return what would write the feed's messages: a payload that it refuses ends the connection, as in production."""
+    return Envelope(
+        feed=feed.name,
+        producer=new_producer(),
+        destination=Destination(feed.queue, feed.actor, feed.options),
+        rules=PayloadRules(feed.payload, feed.binary),
+        encoder=message_encoder(),
+        routed=To,
+    )

@@ -9,7 +9,7 @@ import pytest
 from ingest.connection.session import Emit, Fail, Session, Skip, To
 from ingest.errors import BootstrapFailed, FrameHandlerFailed, PayloadRefused, SessionFailed
 from ingest.testing import run_session
-from settings.model import FeedSettings, HeartbeatSettings
+from settings.model import FeedSettings
 
 
 class Subscribing(Session):
@@ -47,10 +47,10 @@ def test_a_life_in_order():
 
 
 def test_the_settings_of_the_feed_reach_the_session():
-    run = run_session(Session, ["x", b"y"], feed=feed(subscribe=("hello",), heartbeat=HeartbeatSettings(interval=5, text="beat")))
+    run = run_session(Session, ["x", b"y"], feed=feed(subscribe=("hello",), heartbeat={"interval": 5, "text": "beat"}))
     assert (run.sent, run.emitted, run.heartbeat) == (("hello",), ("x", b"y"), ("beat",))
     assert run.session.headers() == {}
-    assert run_session(Subscribing, feed=feed(session_args={"symbol": "X"})).sent == ("subscribe X",)
+    assert run_session(Subscribing, feed=feed(session="feeds:Subscribing", session_args={"symbol": "X"})).sent == ("subscribe X",)
 
 
 def test_ready_at_once_unless_awaited():
@@ -123,3 +123,18 @@ def test_a_heartbeat_that_fails_ends_the_connection():
             raise OSError("no")
 
     assert str(run_session(Beating, ["x"]).ended) == "the session failed: heartbeat raised OSError: no"
+
+
+def test_the_payload_rules_of_the_feed_hold():
+    run = run_session(Session, ['{"a":1}', "no json", "late"], feed=feed(payload="json"))
+    assert run.emitted == ('{"a":1}',)
+    assert isinstance(run.ended, FrameHandlerFailed)
+    assert "no JSON" in str(run.ended)
+
+
+def test_a_reply_to_what_cannot_be_queued_is_not_sent():
+    class Acknowledging(Session):
+        def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:
+            return Emit(object(), reply=["got it"])
+
+    assert run_session(Acknowledging, ["x"]).sent == ()
