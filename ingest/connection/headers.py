@@ -1,28 +1,14 @@
-"""Which headers may go into an upgrade request.
+"""Which headers may go into an upgrade request, also those that a session or a function returns.
 
-The rule: a refusal names the header and never shows its value.
+The rule: a refusal names the header and never shows its value; `settings.headers` says what is legal, for the file too.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from ingest.errors import HeadersFailed
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: Visible latin-1, space and tab (RFC 9110, 5.5): no CR, LF or NUL, with which a value would become another header.
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-#: Ours to set: what makes the request an upgrade, and what would change where a message ends.
-RESERVED = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "te", "trailer", "expect"})
-
-#: Reserved too, but there is a setting that does what was meant.
-INSTEAD = {
-    "sec-websocket-protocol": "use the setting subprotocols",
-    "sec-websocket-extensions": "use the setting compression",
-    "origin": "use the setting origin",
-}
+from settings.headers import name_problem, value_problem
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -35,17 +21,9 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def _problem(name: object, value: object) -> str | None:
+    """Return what is wrong with a header; what the user's code returns need not be text."""
     if not isinstance(name, str):
         return "must have a text as its name"
-    if not _TOKEN.fullmatch(name):
-        return "has a name that is no HTTP token"
-    lower = name.lower()
-    if lower in INSTEAD:
-        return f"is reserved; {INSTEAD[lower]}"
-    if lower in RESERVED or lower.startswith(("sec-websocket-", "proxy-")):
-        return "is reserved"
-    if not isinstance(value, str):
-        return f"must have a text as its value, not {type(value).__name__}"
-    if not _VALUE.fullmatch(value):
-        return "has a value with a line break, a control character, or one outside latin-1"
-    return None
+    if (problem := name_problem(name)) is not None:
+        return problem
+    return value_problem(value) if isinstance(value, str) else f"must have a text as its value, not {type(value).__name__}"
