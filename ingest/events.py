@@ -83,10 +83,10 @@ class FeedGaveUp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedRestarted(Event):
-    """A crash in our own loop ended the feed; it starts again after ``delay`` seconds."""
+    """A crash in our own loop ended one of the feed's threads; it starts again after ``delay`` seconds (None: one crash too many)."""
 
     cause: BaseException
-    delay: float
+    delay: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

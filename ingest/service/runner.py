@@ -132,4 +132,4 @@ class FeedRunner:
             self.stop_reading()
 
     def _tell_crash(self, cause: BaseException, delay: float | None) -> None:
-        self._publish(FeedRestarted(telemetry_id=self.settings.label, cause=cause, delay=delay if delay is not None else -1.0))
+        self._publish(FeedRestarted(telemetry_id=self.settings.label, cause=cause, delay=delay))

@@ -63,7 +63,8 @@ class Supervisor:
         self._shut_down(deadline)
         self._reporting.set()
         report.join(min(FAREWELL, deadline.remaining() + FAREWELL))
-        self._plant.reporter.report(final=True)
+        if not self._signals.at_once.is_set():
+            self._plant.reporter.report(final=True)
         self._summarise()
         self._plant.close(FAREWELL)
         return 1 if any(runner.failed or runner.lost for runner in self._runners) else 0

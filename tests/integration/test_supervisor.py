@@ -1,0 +1,200 @@
+"""The supervisor process: from a server's frames to Redis, what it survives, and how it ends."""
+
+import signal
+from textwrap import dedent
+
+from ingest.broker.status import read_statuses
+from ingest.testing import ScriptedServer
+from tests.support.supervisor import SupervisorProcess, payloads_in
+from tests.support.waiting import wait_until
+
+
+def feeds(url, name="trades", extra=""):
+    return f'[feeds.{name}]\nurl = "{url}"\nactor = "handle"\nqueue = "trades"\nretry = {{ initial = 0.05, max = 0.1 }}\n{dedent(extra)}\n'
+
+
+def numbers(count, start=0):
+    return [str(number) for number in range(start, start + count)]
+
+
+def counting_for_ever(client):
+    """Send 0, 1, 2, … until the client leaves."""
+    number = 0
+    while True:
+        client.send(*numbers(100, number))
+        client.listen(0)
+        number += 100
+
+
+def test_every_frame_arrives_once_and_in_order_and_sigterm_is_clean(tmp_path, shared_valkey):
+    with ScriptedServer(lambda client: client.send(*numbers(1000))) as server:
+        with SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor:
+            client = shared_valkey.client()
+            wait_until(lambda: client.llen("dramatiq:trades") == 1000, 20, "all messages")
+            assert supervisor.stop() == 0
+        assert server.recordings[0].close_code == 1001
+    assert payloads_in(client) == numbers(1000)
+    assert "read=1000 emitted=1000 enqueued=1000 lost=0" in supervisor.log
+    (status,) = read_statuses(client, "dramatiq")
+    assert status["final"]
+    assert status["feeds"]["trades"]["state"] == "STOPPED"
+    assert status["feeds"]["trades"]["enqueued"] == 1000
+
+
+def test_sigterm_under_load_keeps_a_prefix(tmp_path, shared_valkey):
+    with ScriptedServer(counting_for_ever) as server:
+        queue = "[queues.trades]\nhigh_watermark = 10_000_000\n"
+        with SupervisorProcess(tmp_path, queue + feeds(server.url), shared_valkey.url) as supervisor:
+            client = shared_valkey.client()
+            wait_until(lambda: client.llen("dramatiq:trades") > 2000, 20, "some messages")
+            assert supervisor.stop() == 0
+    arrived = payloads_in(client)
+    assert arrived == numbers(len(arrived))
+    assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} lost=0" in supervisor.log
+
+
+def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):
+    with ScriptedServer(lambda client: client.refuse(404)) as closed, ScriptedServer(lambda client: client.send("x")) as open_:
+        both = feeds(closed.url, "gone") + feeds(open_.url)
+        with SupervisorProcess(tmp_path, both, shared_valkey.url) as supervisor:
+            supervisor.wait_for_log("feed_gave_up feed=gone")
+            client = shared_valkey.client()
+            wait_until(lambda: payloads_in(client) == ["x"], 20, "the other feed's frame")
+            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a status")
+            states = {name: feed["state"] for name, feed in read_statuses(client, "dramatiq")[0]["feeds"].items()}
+            assert states["gone"] == "FAILED"
+            assert supervisor.stop() == 1
+    assert "status 404" in supervisor.log
+
+
+def test_with_no_feed_left_the_process_ends_with_1(tmp_path, shared_valkey):
+    with ScriptedServer(lambda client: client.refuse(410)) as server:
+        with SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor:
+            assert supervisor.wait() == 1
+    assert "feed_gave_up" in supervisor.log
+
+
+def test_redis_that_stands_still_at_the_end_costs_what_is_left_and_says_so(tmp_path, valkey):
+    settings = "[supervisor]\nshutdown_timeout = 3\n"
+    with ScriptedServer(counting_for_ever) as server:
+        with SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor:
+            client = valkey.client()
+            wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
+            with valkey.stalled():
+                assert supervisor.stop(timeout=15) == 1
+    assert "feed_drained" in supervisor.log
+    assert "lost=0" not in supervisor.log.split("feed_drained")[1].split("\n")[0]
+
+
+def test_a_second_signal_ends_at_once(tmp_path, valkey):
+    settings = "[supervisor]\nshutdown_timeout = 600\n"
+    with ScriptedServer(counting_for_ever) as server:
+        with SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor:
+            client = valkey.client()
+            wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
+            with valkey.stalled():
+                supervisor.signal(signal.SIGTERM)
+                server.wait_until(lambda: server.recordings[0].left, "the close of the connection")
+                supervisor.signal(signal.SIGTERM)
+                assert supervisor.wait(15) == 1
+
+
+def test_redis_that_is_restarted_loses_and_doubles_nothing(tmp_path, make_valkey):
+    redis = make_valkey(appendonly="yes", appendfsync="always")
+
+    def script(client):
+        for start in range(0, 3000, 100):
+            client.send(*numbers(100, start))
+            client.listen(0.05)
+
+    with ScriptedServer(script) as server:
+        with SupervisorProcess(tmp_path, feeds(server.url), redis.url) as supervisor:
+            client = redis.client()
+            wait_until(lambda: client.llen("dramatiq:trades") > 500, 20, "some messages")
+            redis.kill()
+            redis.start()
+            client = redis.client()
+            wait_until(lambda: client.llen("dramatiq:trades") >= 3000, 30, "all messages")
+            assert supervisor.stop() == 0
+        assert payloads_in(client) == numbers(3000)
+
+
+USER_CODE = """
+    import json, time
+    from ingest import Emit, Session
+
+    events = open("events.txt", "a", buffering=1)
+
+    def told(event):
+        events.write(type(event).__name__ + " " + event.telemetry_id + chr(10))
+
+    class Hanging(Session):
+        def on_frame(self, payload):
+            if payload == "hang":
+                time.sleep(600)
+            return Emit(payload)
+
+    class Crashing(Session):
+        def on_frame(self, payload):
+            raise ZeroDivisionError("in the user's code")
+"""
+
+
+def test_a_callback_that_hangs_is_told_and_does_not_hold_up_the_end(tmp_path, shared_valkey):
+    (tmp_path / "user_code.py").write_text(dedent(USER_CODE))
+    with ScriptedServer(lambda client: client.send("before", "hang", "after")) as server:
+        settings = feeds(server.url, extra='session = "user_code:Hanging"\nopen_timeout = 0.5')
+        with SupervisorProcess(tmp_path, settings, shared_valkey.url) as supervisor:
+            supervisor.wait_for_log("callback_slow feed=trades where=on_frame")
+            client = shared_valkey.client()
+            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a status")
+            wait_until(
+                lambda: read_statuses(client, "dramatiq")[0]["feeds"]["trades"]["state"] == "SLOW_CALLBACK", 20, "the state"
+            )
+            supervisor.stop(timeout=15)
+
+
+def test_the_users_faults_and_subscribers_touch_no_other_feed(tmp_path, shared_valkey):
+    (tmp_path / "user_code.py").write_text(dedent(USER_CODE))
+    telemetry = '[telemetry]\nsubscribers = ["user_code:told"]\n'
+    with (
+        ScriptedServer(lambda client: client.send("boom")) as bad,
+        ScriptedServer(lambda client: client.send(*numbers(10))) as good,
+    ):
+        both = telemetry + feeds(bad.url, "bad", 'session = "user_code:Crashing"') + feeds(good.url)
+        with SupervisorProcess(tmp_path, both, shared_valkey.url) as supervisor:
+            bad.wait_for_connections(3)
+            client = shared_valkey.client()
+            wait_until(lambda: payloads_in(client) == numbers(10), 20, "the good feed's frames")
+            assert supervisor.stop() == 0
+    assert len(good.recordings) == 1
+    events = (tmp_path / "events.txt").read_text().splitlines()
+    assert "HandlerFailed bad" in events
+    assert "ConnectionReady trades" in events
+    assert "ZeroDivisionError: in the user's code" in supervisor.log
+
+
+def test_a_full_queue_stops_at_its_watermark_and_goes_on_below_the_low_one(tmp_path, shared_valkey):
+    queue = "[queues.trades]\nhigh_watermark = 100\nlow_watermark = 10\n"
+    backlog = "backlog = { messages = 50 }"
+    with ScriptedServer(lambda client: client.send(*numbers(1000))) as server:
+        with SupervisorProcess(tmp_path, queue + feeds(server.url, extra=backlog), shared_valkey.url) as supervisor:
+            client = shared_valkey.client()
+            taken = []
+            while len(taken) < 1000:
+                wait_until(lambda: client.llen("dramatiq:trades") >= min(100, 1000 - len(taken)), 20, "a full queue")
+                assert client.llen("dramatiq:trades") <= 100
+                taken += payloads_in(client)
+                client.delete("dramatiq:trades", "dramatiq:trades.msgs")
+            assert supervisor.stop() == 0
+    assert taken == numbers(1000)
+
+
+def test_dead_letters_that_grow_are_told(tmp_path, shared_valkey):
+    with ScriptedServer(lambda client: client.send("x")) as server:
+        with SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor:
+            client = shared_valkey.client()
+            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a first look at the queue")
+            client.zadd("dramatiq:trades.XQ", {"some-id": 1})
+            supervisor.wait_for_log("dead_letters_grew feed=trades queue=trades added=1 total=1")
+            assert supervisor.stop() == 0
