@@ -15,7 +15,7 @@
 --      does not know begins at `base`; with base "" it is "unknown" and nothing is written, because a Redis that forgot must
 --      not look healthy after a lost reply.
 -- done producer -> 1 | 0
---      Forgets a producer that has nothing more to send.
+--      Forgets a producer that has nothing more to send, and with the last one the hash, unless the feed was ever led.
 
 local UNUSED_MS = 2592000000
 
@@ -41,6 +41,10 @@ if operation == "attach" then
   expire_unless_led()
   return {"known", prefix, position}
 elseif operation == "done" then
-  return redis.call("HDEL", feed, field)
+  local known = redis.call("HDEL", feed, field)
+  if redis.call("HLEN", feed) == 1 then
+    redis.call("DEL", feed)  -- only `format` is left
+  end
+  return known
 end
 return redis.error_reply("ERR unknown operation " .. operation)

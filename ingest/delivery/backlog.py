@@ -77,16 +77,17 @@ class Backlog:
         """Tell whether reading may go on."""
         return not self._full
 
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Append entries, numbered upwards."""
+    def put(self, entries: Sequence[Entry]) -> bool:
+        """Append entries, numbered upwards; False if the backlog is closed: then they are not taken."""
         with self._changed:
             if self._closed:
-                raise RuntimeError("the backlog is closed: its feed should have stopped first")
+                return False
             self._waiting.extend(entries)
             self._count += len(entries)
             self._bytes += sum([len(entry.data) for entry in entries])
             self._full = self._full or self._count >= self._most[0] or self._bytes >= self._most[1]
             self._changed.notify()
+        return True
 
     def take(self, messages: int, size: int) -> list[Entry]:
         """Return the next entries, at most so many and so many bytes, but at least one if there is one. They stay held."""
@@ -147,11 +148,12 @@ class Backlog:
             self._woken = True
             self._changed.notify()
 
-    def close(self) -> None:
-        """Take no more entries; what is held can still be taken and committed."""
+    def close(self) -> int:
+        """Accept no more entries, and return how many are left; they can still be taken and committed."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+            return self._count
 
     def _let_go(self, entries: Sequence[Entry]) -> bool:
         self._count -= len(entries)

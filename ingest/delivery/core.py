@@ -16,12 +16,13 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
 from ingest.delivery.outage import Outage
 from ingest.delivery.pacing import POLL_INTERVAL, Backoff, FullQueue
-from ingest.delivery.steps import Action, Effect, Idle, Join, Pace, Poll, Receive, Reject, Reply, Send, Wait, Watermarks
+from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Reject, Reply, Send, Wait, Watermarks
 from ingest.errors import BrokerError, BrokerRefused, ForeignWriter
 from ingest.events import Event, QueueForgotten
 
@@ -33,6 +34,16 @@ SERVER_CODES = frozenset(
     {"OOM", "LOADING", "READONLY", "BUSY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "TRYAGAIN", "NOSCRIPT"}
     | {"NOPERM", "NOAUTH", "WRONGPASS"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is sent at once, and how long a reply may take."""
+
+    window: int = 4
+    messages: int = 1000
+    size: int = 1_000_000
+    call_timeout: float = 5.0
 
 
 class _State(Enum):

@@ -37,6 +37,7 @@ class Intake:
         self._before = before
         self._emitted = 0
         self._vetoed = 0
+        self._closed = False
 
     @property
     def emitted(self) -> int:
@@ -52,11 +53,17 @@ class Intake:
         """Tell whether reading may go on."""
         return self._backlog.has_room()
 
+    def close(self) -> None:
+        """Take nothing more: what a callback that hung returns later comes after the end was counted."""
+        self._closed = True
+
     def deliver(self, payloads: Sequence[object], received_us: int) -> None:
         """Take payloads that were read at ``received_us`` (wall-clock microseconds).
 
         `PayloadRefused` at the first that cannot be encoded: those before it are taken, it and those after it are not.
         """
+        if self._closed:
+            return
         entries: list[Entry] = []
         try:
             self._envelope.seal(payloads, self._emitted + 1, received_us, entries)

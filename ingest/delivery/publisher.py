@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ingest.clock import Monotonic, monotonic
+from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.delivery.backlog import Backlog, Entry
 from ingest.delivery.core import PublisherCore
 from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Reject, Reply, Send, Wait
@@ -39,7 +39,6 @@ class Publisher:
 
     Parameters:
       after: called with the bytes of every message that is in its queue, or None.
-      on_crash: called with what ended `run` though it should not have; `run` may be called again.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Publisher:
         *,
         label: str,
         publish: Publish,
-        on_crash: Callable[[Exception], None],
         after: Callable[[bytes], None] | None = None,
         clock: Monotonic = monotonic,
     ) -> None:
@@ -61,15 +59,12 @@ class Publisher:
         self._core = core
         self._label = label
         self._publish = publish
-        self._on_crash = on_crash
         self._after = after
         self._clock = clock
         self._enqueued = 0
         self._rejected = 0
-        self._deadline: float | None = None  # of the drain, once there is one
+        self._end: float | None = None  # when to be over, once that is known
         self._woken = threading.Event()
-        self._ended = threading.Event()
-        self._ended.set()
 
     @property
     def enqueued(self) -> int:
@@ -87,41 +82,41 @@ class Publisher:
         return self._core.retries
 
     def run(self) -> None:
-        """Publish until `stop`, or until a `drain` is through; close the line."""
-        self._ended.clear()
+        """Publish until `stop`, or until a `drain` is through; close the line.
+
+        Whatever is raised is a fault of ours, for the caller to report; after `crashed` it may be run again.
+        """
         try:
-            self._core.begin(self._clock())
             while not self._is_over():
                 self._step()
             self._take_leave()
-        except Exception as error:  # noqa: BLE001  a fault of ours must reach the supervisor, whatever it is
-            self._on_crash(error)
         finally:
             self._line.close()
-            self._ended.set()
+
+    def crashed(self) -> None:
+        """Take that `run` was ended by a fault: the next one begins by asking Redis how far it came."""
+        self._core.begin(self._clock())
+
+    def drain(self, deadline: Deadline) -> None:
+        """Publish what is left until the deadline, then let `run` end. The feed must have stopped putting.
+
+        What is left then is ``len(backlog)``; of that, the last calls may have arrived all the same.
+        """
+        self._end_by(self._clock() + deadline.remaining())
 
     def stop(self) -> None:
-        """End `run` at once; what is not confirmed stays in the backlog."""
+        """Let `run` end at once; what is not confirmed stays in the backlog."""
         self._end_by(self._clock())
 
-    def drain(self, timeout: float) -> bool:
-        """Publish what is left, for at most ``timeout`` seconds, and end `run`; return whether nothing is left.
-
-        The feed must have stopped putting. What is left is ``len(backlog)``; of that, the last calls may have arrived.
-        """
-        self._end_by(self._clock() + timeout)
-        self._ended.wait(timeout)
-        return len(self._backlog) == 0
-
-    def _end_by(self, deadline: float) -> None:
-        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
+    def _end_by(self, end: float) -> None:
+        self._end = end if self._end is None else min(self._end, end)
         self._woken.set()
         self._backlog.wake()
 
     def _is_over(self) -> bool:
-        if self._deadline is None:
+        if self._end is None:
             return False
-        return self._clock() >= self._deadline or len(self._backlog) == 0
+        return self._clock() >= self._end or len(self._backlog) == 0
 
     def _step(self) -> None:
         action = self._core.next(self._clock(), self._backlog.has_waiting)
@@ -160,8 +155,8 @@ class Publisher:
         self._line.enqueue_batch(self._producer, prev, last, entries)
 
     def _pause(self, until: float) -> None:
-        if self._deadline is not None:
-            until = min(until, self._deadline)
+        if self._end is not None:
+            until = min(until, self._end)
         self._woken.wait(max(0.0, until - self._clock()))
         self._woken.clear()
 

@@ -97,13 +97,3 @@ class Effect(NamedTuple):
     rewind: bool = False
     close: bool = False
     events: tuple[Event, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How much is sent at once, and how long a reply may take."""
-
-    window: int = 4
-    messages: int = 1000
-    size: int = 1_000_000
-    call_timeout: float = 5.0

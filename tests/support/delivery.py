@@ -1,0 +1,125 @@
+"""The delivery plane put together as the supervisor does it, with a numbered stream to send and to check."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dramatiq
+import redis
+
+from ingest.broker.broker import RateLimitedBroker
+from ingest.broker.hooks import message_encoder
+from ingest.broker.limits import Limits
+from ingest.clock import Deadline, wall_us
+from ingest.connection.session import To
+from ingest.delivery.backlog import Backlog
+from ingest.delivery.core import Pace, PublisherCore
+from ingest.delivery.envelope import Destination, Envelope, PayloadRules
+from ingest.delivery.intake import Intake
+from ingest.delivery.publisher import Line, Publisher
+from ingest.events import Event
+from settings.wire import new_producer
+from tests.support.waiting import wait_until
+
+
+def make_envelope(producer: str | None = None, **options: Any) -> Envelope:
+    """Return the envelope of the feed "trades", for the actor "handle" on the queue "trades"."""
+    return Envelope(
+        feed="trades",
+        producer=producer or new_producer(),
+        destination=options.pop("destination", Destination("trades", "handle")),
+        rules=options.pop("rules", PayloadRules()),
+        encoder=options.pop("encoder", None) or message_encoder(),
+        routed=To,
+    )
+
+
+@contextmanager
+def made_broker(url: str, **options: Any) -> Iterator[RateLimitedBroker]:
+    """Return a broker without middleware, closed at the end."""
+    broker = RateLimitedBroker(url=url, middleware=options.pop("middleware", []), **options)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+class Pipeline:
+    """One feed's intake, backlog and publisher; what is put is numbered from 1."""
+
+    def __init__(
+        self,
+        line: Line,
+        limits: Callable[[str], Limits],
+        *,
+        pace: Pace | None = None,
+        backlog: Backlog | None = None,
+        after: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.producer = new_producer()
+        self.events: list[Event] = []
+        self.crashes: list[BaseException] = []
+        self.backlog = backlog or Backlog(1_000_000, 1 << 30)
+        self.intake = Intake(make_envelope(self.producer), self.backlog, label="trades", publish=self.events.append)
+        self.core = PublisherCore(self.producer, label="trades", queue="trades", watermarks=limits, pace=pace or Pace())
+        self.publisher = Publisher(
+            self.producer, self.backlog, line, self.core, label="trades", publish=self.events.append, after=after
+        )
+        self._thread = threading.Thread(target=self._run, name="publish-trades", daemon=True)
+
+    def __enter__(self) -> Pipeline:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.publisher.stop()
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the publisher did not end"
+
+    def put(self, *payloads: object) -> None:
+        """Emit payloads, as read now."""
+        self.intake.deliver(payloads, wall_us())
+
+    def put_numbers(self, first: int, last: int, batch: int = 100) -> None:
+        """Emit the numbers from first to last, so many at once."""
+        for start in range(first, last + 1, batch):
+            self.put(*range(start, min(start + batch, last + 1)))
+
+    def emptied(self, timeout: float = 30.0) -> None:
+        """Wait until everything is confirmed."""
+        wait_until(
+            lambda: len(self.backlog) == 0, timeout, f"an empty backlog (it holds {len(self.backlog)}; {self.events[-3:]})"
+        )
+
+    def drain(self, seconds: float) -> bool:
+        """Drain for at most so long; tell whether nothing is left."""
+        self.publisher.drain(Deadline(seconds))
+        self._thread.join(seconds + 10)
+        assert not self._thread.is_alive(), "the publisher did not end"
+        return len(self.backlog) == 0
+
+    def told(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if type(event) is kind]
+
+    def _run(self) -> None:
+        try:
+            self.publisher.run()
+        except BaseException as cause:
+            self.crashes.append(cause)
+
+
+def queued(client: redis.Redis, queue: str = "trades", namespace: str = "dramatiq") -> list[dramatiq.Message[Any]]:
+    """Return the messages of a queue, in order, as Dramatiq decodes them; every id has its message and no message lies about."""
+    ids: Sequence[bytes] = client.lrange(f"{namespace}:{queue}", 0, -1)
+    data = client.hgetall(f"{namespace}:{queue}.msgs")
+    assert len(set(ids)) == len(ids), "an id is in the list twice"
+    assert set(data) == set(ids), "the list and the hash differ"
+    return [dramatiq.Message.decode(data[each]) for each in ids]
+
+
+def payloads(client: redis.Redis, queue: str = "trades", namespace: str = "dramatiq") -> list[Any]:
+    """Return what the actors of a queue would get, in order."""
+    return [message.args[0] for message in queued(client, queue, namespace)]
