@@ -67,7 +67,7 @@ class TCPStream:
             self.ended = self.ended or describe(error)
             return b""
         if not data:
-            self.ended = "the server ended the stream"
+            self.ended = "the peer ended the stream"
         return data
 
     def queue(self, data: bytes) -> None:
@@ -102,5 +102,5 @@ class TCPStream:
 def describe(error: OSError) -> str:
     """Return the system's own words for an error, without numbers and addresses."""
     if error.errno in (errno.ECONNRESET, errno.EPIPE):
-        return "the server reset the connection"
+        return "the peer reset the connection"
     return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -29,6 +29,7 @@ class TLSStream:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._plain = memoryview(bytearray(READ_BYTES))
+        self._held = bytearray()  # what waits for the end of a renegotiation, which only reading brings
         self.ended: str | None = None
 
     def fileno(self) -> int:
@@ -50,7 +51,8 @@ class TLSStream:
     def receive(self) -> bytes:
         self._incoming.write(self._lower.receive())
         data = self._decrypt()
-        self._pass_down()  # answers to a key update, alerts
+        with suppress(ConnectionDropped):  # what was read comes first
+            self._encrypt()  # also passes down what TLS has to say itself: answers to a key update, alerts
         self.ended = self.ended or self._lower.ended
         return data
 
@@ -63,7 +65,7 @@ class TLSStream:
                 if filled == READ_BYTES:  # a little more than one raw read: the end of a record begun in an earlier one
                     full.append(bytes(self._plain))
                     filled = 0
-            self.ended = "the server ended the TLS session"
+            self.ended = "the peer ended the TLS session"
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
@@ -71,13 +73,19 @@ class TLSStream:
         return b"".join([*full, self._plain[:filled]])
 
     def queue(self, data: bytes) -> None:
-        unsent = memoryview(data)
+        self._held += data
+        self._encrypt()
+
+    def _encrypt(self) -> None:
         try:
-            while unsent:
-                unsent = unsent[self._tls.write(unsent) :]
+            while self._held:
+                del self._held[: self._tls.write(self._held)]
+        except ssl.SSLWantReadError:
+            pass
         except ssl.SSLError as error:
             raise ConnectionDropped(self.ended or describe_tls(error)) from error
-        self._pass_down()
+        finally:
+            self._pass_down()
 
     def _pass_down(self) -> None:
         if self._outgoing.pending:
@@ -134,7 +142,7 @@ def describe_tls(error: ssl.SSLError) -> str:
     if error.reason == "WRONG_VERSION_NUMBER":
         return "the server does not speak TLS on this port (is it a ws:// URL?)"
     if isinstance(error, ssl.SSLEOFError):
-        return "the server ended the stream"
+        return "the peer ended the stream"
     return f"TLS: {error.reason.replace('_', ' ').lower()}" if error.reason else "TLS error"
 
 
@@ -158,7 +166,6 @@ def context_for(settings: TLSSettings) -> ssl.SSLContext:
 @lru_cache(maxsize=64)
 def _context(settings: TLSSettings, state: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.options |= ssl.OP_NO_RENEGOTIATION
     context.minimum_version = _VERSIONS[settings.min_version]
     if not settings.verify:
         context.check_hostname = False

@@ -268,7 +268,7 @@ def test_a_server_that_hangs_up_instead_of_answering() -> None:
     with RawServer(lambda connection: read_request(connection) and None) as server:
         error = dial_error(DialFailed, f"ws://127.0.0.1:{server.port}/")
 
-    assert error == DialFailed("upgrade", "the server ended the stream")
+    assert error == DialFailed("upgrade", "the peer ended the stream")
 
 
 def test_frames_that_come_with_the_answer_are_received_first() -> None:

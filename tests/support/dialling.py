@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,3 +53,14 @@ def receive_until(transport: Transport, count: int, timeout: float = 10.0) -> li
         assert time.monotonic() < deadline, f"only {len(received)} of {count} frames came"
         received += transport.receive(0.1)
     return received
+
+
+def readable(transport: Transport) -> int:
+    """Return how many bytes wait in the transport's socket."""
+    sock = socket.socket(fileno=transport._stream.fileno())
+    try:
+        return len(sock.recv(256 * 1024, socket.MSG_PEEK))
+    except BlockingIOError:
+        return 0
+    finally:
+        sock.detach()
