@@ -1,16 +1,14 @@
 """One message that comes in pieces: inflated, bounded and checked as they arrive, then put together.
 
 The rule: a verdict falls with the first byte that justifies it, wherever the stream is cut, and nothing is kept beyond the limit.
+(Only for which of several faults a compressed message is refused may depend on the cuts.)
 """
 
 from __future__ import annotations
 
-import codecs
-
 from ingest.connection.deflate import Inflater
+from ingest.connection.utf8 import Utf8Check
 from ingest.errors import ProtocolViolated
-
-_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Assembly:
@@ -21,7 +19,7 @@ class Assembly:
     def __init__(self, limit: int, *, text: bool, inflater: Inflater | None = None) -> None:
         self._limit = limit
         self._inflater = inflater
-        self._utf8 = _Utf8Decoder() if text else None
+        self._utf8 = Utf8Check() if text else None
         self._announced = 0
         self._body = bytearray()
 
@@ -51,8 +49,7 @@ class Assembly:
         if len(self._body) + len(piece) > self._limit:
             raise too_long(self._limit)
         if self._utf8 is not None:
-            # Only the verdict is used: text kept as decoded pieces can take four times its bytes, and more in tiny pieces.
-            self._utf8.decode(piece)
+            self._utf8.add(piece)
         self._body += piece
 
 

@@ -38,8 +38,7 @@ class Inflater:
     __slots__ = ("_context_takeover", "_window_bits", "_zlib")
 
     def __init__(self, window_bits: int = 15, context_takeover: bool = True) -> None:
-        # Deflate has no window of 2^8: zlib, asked for it, compresses with 2^9.
-        self._window_bits = max(9, window_bits)
+        self._window_bits = window_bits
         self._context_takeover = context_takeover
         self._zlib = zlib.decompressobj(-self._window_bits)
 
