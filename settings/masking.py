@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -40,12 +40,13 @@ def mask_url(url: str, secrets: Iterable[SecretStr] = ()) -> str:
     for secret in filter(None, (secret.get_secret_value() for secret in secrets)):
         path = f"/{MASK}" if url in secret and path.strip("/") else path.replace(secret, MASK)
         host = host.replace(secret, MASK)
-    return urlunsplit((parts.scheme, f"{user}{host}{port}", path, _mask_query(parts.query), MASK if parts.fragment else ""))
+    query = f"?{_mask_query(parts.query)}" if parts.query else ""
+    return f"{parts.scheme}://{user}{host}{port}{path}{query}{f'#{MASK}' if parts.fragment else ''}"
 
 
 def _mask_query(query: str) -> str:
     """Hide the values and keep the names: ``a=1&b`` becomes ``a=***&***``, as a name alone may be the secret."""
-    items = (item.partition("=") for item in query.split("&")) if query else ()
+    items = (item.partition("=") for item in query.split("&"))
     return "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in items)
 
 

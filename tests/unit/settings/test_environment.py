@@ -1,0 +1,46 @@
+"""The variables that are read by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from settings.environment import Environment, feeds_file
+from settings.problems import SettingsError
+
+
+def test_the_defaults():
+    environment = Environment.read({})
+    assert (environment.feeds_file, environment.log_level, environment.log_format) == (Path("feeds.toml"), "INFO", "console")
+    assert (environment.redis_url, environment.sentry_dsn) == (None, None)
+
+
+def test_what_is_set():
+    secret = {"REDIS_URL": "redis://:hunter2@h", "SENTRY_DSN": "https://hunter2@s"}
+    environment = Environment.read({"FEEDS_FILE": "/x/my.toml", "LOG_LEVEL": "debug", "LOG_FORMAT": "JSON", **secret})
+    assert (environment.feeds_file, environment.log_level, environment.log_format) == (Path("/x/my.toml"), "DEBUG", "json")
+    assert environment.redis_url is not None
+    assert environment.sentry_dsn is not None
+    assert environment.redis_url.get_secret_value() == "redis://:hunter2@h"
+    assert environment.sentry_dsn.get_secret_value() == "https://hunter2@s"
+    assert "hunter2" not in repr(environment)
+
+
+def test_empty_is_unset():
+    empty = dict.fromkeys(("FEEDS_FILE", "REDIS_URL", "SENTRY_DSN", "LOG_LEVEL", "LOG_FORMAT"), "")
+    assert Environment.read(empty) == Environment()
+
+
+def test_every_problem_is_told_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Environment.read({"LOG_LEVEL": "loud", "LOG_FORMAT": "xml"})
+    assert str(caught.value).splitlines() == [
+        "LOG_LEVEL: must be one of debug, info, warning, error, critical",
+        "LOG_FORMAT: must be one of console, json",
+    ]
+
+
+def test_the_file_by_default():
+    assert feeds_file({}) == Path("feeds.toml")
+    assert feeds_file({"FEEDS_FILE": "a/b.toml"}) == Path("a/b.toml")

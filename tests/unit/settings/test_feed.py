@@ -1,0 +1,122 @@
+"""The tables of a feed: defaults, what is refused, and at which key."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from settings.feed import FeedSettings
+
+
+def a_feed(**keys) -> FeedSettings:
+    return FeedSettings.model_validate({"name": "trades", "url": "wss://stream.test/v1", "actor": "handle", **keys})
+
+
+def refusals(**keys) -> dict[str, str]:
+    """Return key -> sentence for a feed with these keys."""
+    with pytest.raises(ValidationError) as caught:
+        a_feed(**keys)
+    return {".".join(map(str, error["loc"])): error["msg"] for error in caught.value.errors()}
+
+
+def test_the_defaults_are_those_of_the_design():
+    feed = a_feed()
+    assert (feed.open_timeout, feed.ready_timeout, feed.ping_interval, feed.ping_timeout) == (10, 10, 20, 20)
+    assert (feed.idle_timeout, feed.data_timeout, feed.heartbeat, feed.proxy, feed.origin) == (None,) * 5
+    retry = feed.retry
+    assert (retry.initial, retry.max, retry.multiplier, retry.jitter, retry.max_attempts, retry.stable_after) == (
+        0.5,
+        30,
+        2,
+        "full",
+        0,
+        10,
+    )
+    assert (feed.queue, feed.payload, feed.binary, feed.overflow) == ("default", "text", "base64", "block")
+    assert (feed.backlog.messages, feed.backlog.bytes, feed.max_message_bytes) == (20_000, 64 << 20, 16 << 20)
+    assert feed.tls.verify
+    assert feed.tls.min_version == "1.2"
+
+
+def test_the_label_is_the_name_unless_there_is_a_telemetry_id():
+    assert a_feed().label == "trades"
+    assert a_feed(telemetry_id="venue:trades").label == "venue:trades"
+
+
+def test_neither_url_nor_frames_nor_arguments_appear_in_the_representation():
+    feed = a_feed(
+        url="wss://user:hunter2@stream.test/?t=hunter2", subscribe=["hunter2"], session="a:B", session_args={"key": "hunter2"},
+        headers={"Authorization": "hunter2"}, proxy="http://u:hunter2@proxy.test", secrets=(SecretStr("hunter2"),),
+    )  # fmt: skip
+    assert "hunter2" not in repr(feed)
+
+
+@pytest.mark.parametrize(
+    ("keys", "at", "says"),
+    [
+        ({"session_args": {"a": 1}}, "session_args", "the feed has no session"),
+        ({"subscribe": ["x"], "subscribe_function": "a:b"}, "subscribe_function", "replaces subscribe"),
+        ({"headers": {"A": "x"}, "headers_function": "a:b"}, "headers_function", "replaces headers"),
+        ({"heartbeat": {"interval": 5}}, "heartbeat", "nothing to send"),
+        ({"ping_interval": 0, "ping_timeout": 5}, "ping_timeout", "no meaning without pings"),
+        ({"tls": {"client_key": "key.pem"}}, "tls.client_key", "without client_cert"),
+        ({"tls": {"client_key_password": "x"}}, "tls.client_key_password", "without client_cert"),
+        ({"retry": {"initial": 5, "max": 1}}, "retry.max", "max (1) is below initial (5)"),
+        ({"retry": {"initial": 0}}, "retry.initial", "greater than 0"),
+        ({"retry": {"multiplier": 0.5}}, "retry.multiplier", "greater than or equal to 1"),
+        ({"retry": {"max_attempts": -1}}, "retry.max_attempts", "greater than or equal to 0"),
+        ({"options": {"frame": {}}}, "options", "frame is set by the feed itself"),
+        ({"options": {"redis_message_id": "x"}}, "options", "redis_message_id is set by the feed itself"),
+        ({"overflow": "drop_oldest"}, "overflow", "'block'"),
+        ({"queue": "trades.DQ"}, "queue", "end in .DQ and .XQ"),
+    ],
+)
+def test_what_contradicts_is_refused_at_the_later_key(keys, at, says):
+    found = refusals(**keys)
+    assert list(found) == [at]
+    assert says in found[at]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"session": "a:B", "session_args": {"a": 1}},
+        {"subscribe": ["x"], "headers_function": "a:b"},
+        {"heartbeat": {"interval": 5, "text": "ping"}},
+        {"heartbeat": {"interval": 5}, "session": "a:B"},
+        {"ping_interval": 0},
+        {"tls": {"client_cert": "cert.pem", "client_key": "key.pem", "client_key_password": "x"}},
+        {"retry": {"initial": 10, "max": 10, "jitter": "none", "max_attempts": 5}},
+        {"options": {"max_retries": 3, "time_limit": 60_000, "anything": {"deep": [1, 2.5, True, "x"]}}},
+        {"fatal_statuses": ["4xx", 503], "fatal_close_codes": [1008, "4xxx"]},
+        {"subprotocols": ["graphql-transport-ws", "v1.json"]},
+    ],
+)
+def test_what_belongs_together_is_accepted(keys):
+    feed = a_feed(**keys)
+    assert feed.model_fields_set >= set(keys)
+
+
+def test_one_refused_key_hides_no_other():
+    # `ping_interval` is wrong itself: what depends on it is then not judged, and everything else is.
+    found = refusals(ping_interval="x", ping_timeout=3, url="http://stream.test", queue="a b", session=5, session_args={"a": 1})
+    assert set(found) == {"ping_interval", "url", "queue", "session"}
+
+
+@pytest.mark.parametrize("key", ["batch", "spool", "durability", "gap_actor", "on_fenced", "nonsense"])
+def test_a_key_that_is_not_built_is_unknown(key):
+    assert list(refusals(**{key: "x"})) == [key]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"idle_timeout": True}, {"idle_timeout": "5"}, {"max_message_bytes": 1.0}, {"max_message_bytes": True}, {"actor": 5},
+        {"compression": True}, {"tls": {"verify": 1}}, {"tls": {"verify": "false"}}, {"subscribe": "x"}, {"subscribe": [5]},
+        {"headers": {"A": 5}}, {"socket": []}, {"retry": {"max_attempts": 2.0}}, {"fatal_statuses": [True]},
+        {"fatal_statuses": ["404"]}, {"tls": {"min_version": 1.2}}, {"session_args": [], "session": "a:B"},
+    ],
+)  # fmt: skip
+def test_no_type_is_taken_for_another(keys):
+    [(at, _)] = refusals(**keys).items()
+    assert at.partition(".")[0] == next(iter(keys))
