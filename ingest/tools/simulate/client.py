@@ -44,7 +44,7 @@ class Client:
         self._transport.write(frames)
         self.sent_at = time.monotonic()
         if self._transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
-            self._transport.abort()
+            self.drop()
 
     async def receive(self, timeout: float) -> str | bytes | None:
         """Return the client's next message, or None if none came for ``timeout`` seconds; `ConnectionClosed` at the end."""
