@@ -5,6 +5,7 @@ The rule: neither the query nor the user info ever enters a text; a query may be
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -12,6 +13,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from ingest.errors import UrlFailed
 
 _PORTS = {"ws": 80, "wss": 443}
+
+#: Names, addresses, and the zone of an IPv6 address; underscores are no part of host names, but of many services' names.
+_HOST = re.compile(r"[A-Za-z0-9._:%~-]+")
 
 #: Left as it is in a path or query: RFC 3986's reserved characters, and the percent sign of what is already escaped.
 _SAFE = "/?:@!$&'()*+,;=[]~|%"
@@ -74,9 +78,12 @@ def parse_target(url: str) -> Target:
 def ascii_host(host: str) -> str:
     """Return a host name in its ASCII form; raise `UrlFailed` where it has none."""
     try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
+        name = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
-        raise UrlFailed(None, "the URL's host is not a valid domain name") from None
+        name = ""
+    if not _HOST.fullmatch(name):  # it goes into requests as it is
+        raise UrlFailed(None, "the URL's host is not a valid name or address")
+    return name
 
 
 def basic(user: str, password: str) -> str:

@@ -11,6 +11,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from ingest.clock import Deadline
@@ -95,12 +96,16 @@ def connect(addresses: Sequence[Address], settings: SocketSettings, opening: Ope
 
 def _usable(addresses: Sequence[Address], settings: SocketSettings, opening: Opening) -> Sequence[Address]:
     """Leave out the addresses that cannot be reached from the source address."""
-    if settings.source_address is None:
+    source = settings.source_address
+    if source is None:
         return addresses
-    family = socket.AF_INET6 if ":" in settings.source_address else socket.AF_INET
+    try:
+        family = socket.AF_INET if ip_address(source).version == 4 else socket.AF_INET6
+    except ValueError as error:  # a name would be looked up in `bind`, for as long as that takes
+        raise opening.failed(f"source_address {source!r} is no IP address") from error
     usable = [address for address in addresses if address[0] == family]
     if not usable:
-        raise opening.failed(f"no address of the server can be reached from source_address {settings.source_address}")
+        raise opening.failed(f"no address of the server can be reached from source_address {source}")
     return usable
 
 

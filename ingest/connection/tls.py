@@ -139,11 +139,17 @@ def _send_alert(lower: Stream) -> None:
 
 def describe_tls(error: ssl.SSLError) -> str:
     """Return OpenSSL's reason in words."""
-    if error.reason == "WRONG_VERSION_NUMBER":
+    reason = _reason(error)
+    if reason == "wrong version number":
         return "the server does not speak TLS on this port (is it a ws:// URL?)"
     if isinstance(error, ssl.SSLEOFError):
         return "the peer ended the stream"
-    return f"TLS: {error.reason.replace('_', ' ').lower()}" if error.reason else "TLS error"
+    return f"TLS: {reason}" if reason else "TLS error"
+
+
+def _reason(error: ssl.SSLError) -> str:
+    reason: str | None = getattr(error, "reason", None)  # what `ssl` raises by itself has none
+    return reason.replace("_", " ").lower() if reason else ""
 
 
 def context_for(settings: TLSSettings) -> ssl.SSLContext:
@@ -193,7 +199,6 @@ def _naming(key: str, value: str) -> Iterator[None]:
     try:
         yield
     except ssl.SSLError as error:
-        words = error.reason.replace("_", " ").lower() if error.reason else "not usable"
-        raise DialFailed("tls", f"tls.{key} = {value!r}: {words}") from error
+        raise DialFailed("tls", f"tls.{key} = {value!r}: {_reason(error) or 'not usable'}") from error
     except (OSError, ValueError) as error:  # ValueError: a password of more than 1023 bytes
         raise DialFailed("tls", f"tls.{key} = {value!r}: {describe(error) if isinstance(error, OSError) else error}") from error
