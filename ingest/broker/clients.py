@@ -31,6 +31,9 @@ _LONGEST_DETAIL = 200
 #: Redis 6.2 wraps what a command inside a script said: "ERR Error running script (…): @user_script: 9: -OOM command …".
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+ .*)")
 
+#: Options of redis-py 8 for connections that may be moved to another server; with RESP 2 it refuses them.
+_RESP3_ONLY = ("maint", "orig_", "oss_cluster")
+
 #: The library drops the first word of these errors; the publisher decides by it.
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.NoScriptError, "NOSCRIPT"),
@@ -85,22 +88,24 @@ def make_client(
     except ValueError:
         # The library's text may quote the part of a password that it took for the port.
         raise ValueError("the Redis URL must be redis://host:port/db, rediss://… or unix:///path, percent-encoded") from None
-    # Once more, because what the URL's query says has won. With RESP 3 redis-py 8 has put in handlers that RESP 2 refuses.
-    pool.connection_kwargs.update(_never_again())
-    for name in [name for name in pool.connection_kwargs if "maint_notifications" in name]:
-        del pool.connection_kwargs[name]
+    # Once more, because what the URL's query says has won.
+    pool.connection_kwargs = {**_portable(pool.connection_kwargs), **_never_again()}
     return redis.Redis(connection_pool=pool)
 
 
 def dedicated_connection(client: redis.Redis) -> AbstractConnection:
     """Return a connection of its own, outside the client's pool, to where the client connects; not yet connected."""
     pool = client.connection_pool
-    options = dict(pool.connection_kwargs)
+    options = _portable(pool.connection_kwargs)
     options.setdefault("socket_connect_timeout", CONNECT_TIMEOUT)
     options["socket_timeout"] = options.get("socket_timeout") or SOCKET_TIMEOUT
     options["decode_responses"] = False
     options["health_check_interval"] = 0
     return cast(AbstractConnection, pool.connection_class(**{**options, **_never_again()}))
+
+
+def _portable(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if not name.startswith(_RESP3_ONLY)}
 
 
 def _never_again() -> dict[str, Any]:
@@ -169,4 +174,6 @@ def refusal(text: str) -> BrokerRefused:
     """Return the error that Redis sent as ``text``, its first word being the code."""
     inner = _IN_SCRIPT.search(text)
     code, _, detail = (inner.group(1) if inner else text)[:_LONGEST_DETAIL].partition(" ")
+    if detail.startswith("ACL failure in script"):  # Redis 7 and Valkey put it under the code of all and nothing
+        code = "NOPERM"
     return BrokerRefused(code, detail) if code.isupper() else BrokerRefused("ERR", f"{code} {detail}".rstrip())

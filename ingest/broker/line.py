@@ -88,6 +88,7 @@ class Line:
 
     def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Message]) -> None:
         """Send one call; its reply is read with `reply`. ``last`` is the position when all of it is in."""
+        self._open()
         queues = queues_of(messages)
         at = Position("", f"p.{producer}", self._prefix[producer], prev, last)
         packed = self._packer.pack(at, queues, messages)
