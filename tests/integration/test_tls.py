@@ -151,6 +151,13 @@ def test_ciphers_are_offered_as_set(authority: Authority) -> None:
     assert set(offered) <= {"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"}
 
 
+def test_a_server_hostname_that_no_certificate_can_have_is_told() -> None:
+    with websockets_server() as port:
+        error = dial_error(DialFailed, f"wss://localhost:{port}/", tls={"server_hostname": ".example.com"})
+
+    assert error == DialFailed("tls", "'.example.com' is no name that a certificate could have")
+
+
 def test_a_server_without_tls_is_told_as_such() -> None:
     def answer(connection: socket.socket) -> None:
         connection.recv(4096)
@@ -242,6 +249,8 @@ def test_a_damaged_record_drops_the_connection_after_the_good_ones(authority: Au
         assert receive_until(transport, 1) == ["good"]
         with pytest.raises(ConnectionDropped, match=r"TLS: .*bad record mac"):
             receive_until(transport, 1)
+        with pytest.raises(ConnectionDropped, match=r"TLS: .*bad record mac"):
+            transport.send(["too late"], 1.0)
 
 
 def test_a_server_that_takes_nothing_times_a_send_out(authority: Authority) -> None:

@@ -52,8 +52,9 @@ def test_of_many_failures_the_last_three_are_told(opening: Opening) -> None:
 
 
 def test_an_unusable_address_does_not_stop_the_next_one(opening: Opening, listener: socket.socket) -> None:
-    unusable = (socket.AF_INET, ("255.255.255.255", 1))
-    with connect([unusable, here(listener)], SocketSettings(), opening) as winner:
+    no_such_family: Any = (9999, ("127.0.0.1", 1))
+    unroutable = (socket.AF_INET, ("255.255.255.255", 1))
+    with connect([no_such_family, unroutable, here(listener)], SocketSettings(), opening) as winner:
         assert winner.getpeername() == listener.getsockname()
 
 

@@ -47,6 +47,19 @@ def test_clearing_what_is_not_set_does_nothing() -> None:
     wakeup.close()
 
 
+def test_a_wait_ends_when_it_is_set_and_clears_it() -> None:
+    wakeup = Wakeup()
+    assert not wakeup.wait(0.01)
+    wakeup.set()
+    assert wakeup.wait(None)
+    assert not wakeup.wait(0.0)
+    setter = threading.Timer(0.05, wakeup.set)
+    setter.start()
+    assert wakeup.wait(30.0)
+    setter.join()
+    wakeup.close()
+
+
 def test_after_close_everything_is_a_no_op() -> None:
     wakeup = Wakeup()
     wakeup.set()
