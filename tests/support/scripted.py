@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
@@ -37,9 +38,15 @@ def until_closed(client: ClientConnection) -> None:
         client.recv(timeout=5)
 
 
-def bare(server: ScriptedServer) -> socket.socket:
-    """Upgrade without any library, to see the bytes themselves."""
+def bare(server: ScriptedServer, tls: ssl.SSLContext | None = None) -> socket.socket:
+    """Upgrade without any library, to see the bytes themselves.
+
+    Over TLS it is the client to use: the library's reads in one thread and writes in another, and one `SSLSocket` does not
+    survive that.
+    """
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    if tls is not None:
+        sock = tls.wrap_socket(sock, server_hostname="127.0.0.1")
     sock.sendall(
         b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
