@@ -3,4 +3,6 @@
 pytest_plugins = [
     "tests.support.redis_server",
     "tests.support.sentry_server",
+    "tests.support.user_code",
+    "tests.support.workers_process",
 ]

@@ -36,7 +36,7 @@ def check_actors(settings: Settings, middleware: Mapping[str, object]) -> list[P
     try:
         broker = OfflineBroker(assemble_middleware((), middleware))
     except MiddlewareRefused as error:
-        return [Problem("", str(error))]
+        return [Problem("broker.middleware", str(error))]
     if not settings.workers.actors:
         return []
     dramatiq.set_broker(broker)

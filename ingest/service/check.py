@@ -6,7 +6,7 @@ The rule: nothing is printed before the settings and everything that they name a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -22,19 +22,30 @@ from settings.masking import mask_url, masked
 from settings.model import FeedSettings, Settings
 from settings.problems import Problem, SettingsError, show_path
 
+#: Width of the output where there is no terminal: tables are not to be cut for an imagined one of 80 columns.
+PIPED_WIDTH = 1000
+
 #: Columns of the table of feeds; what else a feed sets is listed below it.
 _IN_TABLE = ("url", "session", "actor", "queue")
+
+
+def make_console(stream: TextIO) -> Console:
+    """Return a console that prints what it is given: no markup, no emoji, and no colours where there is no terminal."""
+    width = None if stream.isatty() else PIPED_WIDTH
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 def check(settings: Settings) -> References:
     """Return the user's code that the settings name; `SettingsError` with every problem, of names, actors and modules."""
     problems: list[Problem] = []
-    references = References()
+    references = None
     try:
         references = resolve_all(settings)
     except SettingsError as error:
         problems += error.problems
-    problems += check_actors(settings, references.middleware)
+    if references is not None or not settings.broker.middleware:
+        # Without its middleware an actor may seem to have options that nobody knows.
+        problems += check_actors(settings, references.middleware if references is not None else {})
     if not settings.feeds:
         problems.append(Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]"))
     if settings.workers.actors and (foreign := foreign_workers()) is not None:
@@ -45,7 +56,7 @@ def check(settings: Settings) -> References:
                 f"start the workers with 'dramatiq workers --path . {ROOT}'",
             )
         )
-    if problems:
+    if problems or references is None:
         raise SettingsError(problems)
     return references
 
@@ -55,17 +66,17 @@ def show(settings: Settings, out: Console) -> None:
     out.print(_feeds_table(settings.feeds.values()))
     for feed in settings.feeds.values():
         if rest := ", ".join(_further(feed)):
-            out.print(f"  {feed.name}: {rest}", markup=False)
+            out.print(f"  {feed.name}: {rest}", soft_wrap=True)
     out.print(_queues_table(settings))
     broker = mask_url(settings.broker.url.get_secret_value())
-    out.print(f"broker: {broker}, namespace {settings.broker.namespace}", markup=False)
+    out.print(f"broker: {broker}, namespace {settings.broker.namespace}", soft_wrap=True)
     modules = ", ".join(settings.workers.actors)
     actors = (
         f"every feed's actor is in {modules}, on the feed's queue" if modules else "not checked ([workers] actors is not set)"
     )
-    out.print(f"actors: {actors}", markup=False)
+    out.print(f"actors: {actors}", soft_wrap=True)
     for warning in _warnings(settings):
-        out.print(f"warning: {warning}", markup=False)
+        out.print(f"warning: {warning}", soft_wrap=True)
 
 
 def try_connections(settings: Settings, references: References, out: Console) -> int:
@@ -79,11 +90,11 @@ def _try_broker(settings: Settings, out: Console) -> bool:
     try:
         server = probe_redis(settings.broker)
     except BrokerError as error:
-        out.print(f"broker: FAILED: {safe_text(str(error))}", markup=False)
+        out.print(f"broker: FAILED: {safe_text(str(error))}", soft_wrap=True)
         return False
-    out.print(f"broker: ok, {server.name} {server.version}", markup=False)
+    out.print(f"broker: ok, {server.name} {server.version}", soft_wrap=True)
     for warning in memory_warnings(settings, server):
-        out.print(f"warning: {warning}", markup=False)
+        out.print(f"warning: {warning}", soft_wrap=True)
     return True
 
 
@@ -92,9 +103,9 @@ def _try_feed(feed: FeedSettings, code: FeedCode, out: Console) -> bool:
     try:
         seconds = probe_feed(feed, code)
     except EndReason as reason:
-        out.print(f"{path}: FAILED: {safe_text(str(reason))}", markup=False)
+        out.print(f"{path}: FAILED: {safe_text(str(reason))}", soft_wrap=True)
         return False
-    out.print(f"{path}: ok, handshake in {seconds:.2f} s", markup=False)
+    out.print(f"{path}: ok, handshake in {seconds:.2f} s", soft_wrap=True)
     return True
 
 

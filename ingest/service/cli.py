@@ -17,16 +17,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ingest.service.shadow import ROOT
 from settings import Settings, SettingsError, load
 from settings.environment import Environment, feeds_file
 from settings.problems import Problem
 from settings.schema import file_schema
-
-#: Width of the output where there is no terminal: tables are not to be cut for an imagined one of 80 columns.
-PIPED_WIDTH = 200
 
 app = typer.Typer(
     name="dramatiq-websocket",
@@ -83,7 +79,7 @@ def check(
     with _problems_reported(feeds):
         settings = load(feeds)
         references = checking.check(settings)
-    out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    out = checking.make_console(sys.stdout)
     checking.show(settings, out)
     if connect:
         raise typer.Exit(checking.try_connections(settings, references, out))

@@ -1,0 +1,134 @@
+"""What ``check`` finds and prints; the connections it tries are in tests/integration/test_cli_connect.py."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import dramatiq
+import pytest
+
+from ingest.broker.clients import Server
+from ingest.service.check import check, make_console, memory_warnings, show
+from ingest.service.probe import queue_bytes
+from settings import SettingsError
+from tests.support.settings_files import FEED, load_text
+from tests.support.user_code import WriteModule
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _broker_of_the_process() -> Iterator[None]:
+    before = dramatiq.broker.global_broker
+    yield
+    dramatiq.broker.global_broker = before
+
+
+def shown(settings) -> list[str]:
+    out = io.StringIO()
+    show(settings, make_console(out))
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def problems(tmp_path, text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        check(load_text(tmp_path, text))
+    return str(caught.value).splitlines()
+
+
+def test_what_will_run_is_shown_with_secrets_masked(tmp_path):
+    text = (
+        '[broker]\nurl = "redis://:hunter2@h:6379/0"\nnamespace = "app"\n'
+        "[queues.trades]\nhigh_watermark = 50\nrate_limit = 5000\n"
+        '[feeds.trades]\nurl = "wss://h.test/${KEY}?token=hunter2"\nsession = "app:Feed"\nactor = "handle"\nqueue = "trades"\n'
+        'session_args = { secret = "hunter2" }\nheaders = { Authorization = "hunter2" }\ntls.verify = false\nretry.max = 60\n'
+    )
+    lines = shown(load_text(tmp_path, text, {"KEY": "hunter2"}))
+    assert lines == [
+        "feed url session actor queue",
+        "trades wss://h.test/***?token=*** app:Feed handle trades",
+        "trades: session_args.secret = ***, headers.Authorization = ***, tls.verify = false, retry.max = 60.0",
+        "queue high watermark low watermark messages/s",
+        "trades 50 25 5000",
+        "broker: redis://***@h:6379/0, namespace app",
+        "actors: not checked ([workers] actors is not set)",
+        "warning: feeds.trades.tls.verify is false: anyone on the way can read and change what comes",
+    ]
+
+
+def test_a_queue_that_no_feed_names_is_pointed_out(tmp_path):
+    lines = shown(load_text(tmp_path, FEED + "[queues.trade]\n"))
+    assert "warning: queues.trade: no feed names this queue; only a session's To(queue=…) can use it" in lines
+    assert [line.split()[0] for line in lines if line.endswith("20000 10000 -")] == ["default", "trade"]
+
+
+def test_markup_in_a_value_is_only_text(tmp_path):
+    lines = shown(load_text(tmp_path, FEED + 'options = { note = "[bold]x[/nothing]" }\n'))
+    assert "trades: options.note = [bold]x[/nothing]" in lines
+
+
+def test_long_lines_are_not_cut(tmp_path):
+    lines = shown(load_text(tmp_path, FEED.replace("/v1", "/v1" + "x" * 300) + f'options = {{ note = "{"y " * 1000}" }}\n'))
+    assert any("x" * 300 in line for line in lines)
+    assert "trades: options.note = " + " ".join("y" * 1000) in lines
+
+
+def test_markup_in_the_table_is_only_text(tmp_path):
+    lines = shown(load_text(tmp_path, FEED.replace("/v1", "/[bold]v1[/nothing]")))
+    assert "trades wss://stream.test/[bold]v1[/nothing] - handle_trade default" in lines
+
+
+def test_actors_that_were_compared_are_said_to_be(tmp_path, user_module: WriteModule):
+    user_module("shopactors", "import dramatiq\n@dramatiq.actor\ndef handle_trade(payload): ...\n")
+    settings = load_text(tmp_path, FEED + '[workers]\nactors = ["shopactors"]\n')
+    check(settings)
+    assert "actors: every feed's actor is in shopactors, on the feed's queue" in shown(settings)
+
+
+def test_names_and_actors_come_at_once(tmp_path, user_module: WriteModule):
+    user_module("shopactors", "import dramatiq\n@dramatiq.actor\ndef other(payload): ...\n")
+    text = FEED + 'session = "nowhere_x:Feed"\n[workers]\nactors = ["shopactors"]\n'
+    assert [problem.partition(": ")[0] for problem in problems(tmp_path, text)] == ["feeds.trades.session", "feeds.trades.actor"]
+
+
+def test_actors_are_not_judged_without_their_middleware(tmp_path):
+    text = FEED + '[broker]\nmiddleware = ["nowhere_x:m"]\n[workers]\nactors = ["nowhere_y"]\n'
+    assert [problem.partition(": ")[0] for problem in problems(tmp_path, text)] == ["broker.middleware[0]"]
+
+
+def test_a_file_without_feeds_is_a_problem(tmp_path):
+    assert problems(tmp_path, "") == ["feeds: there is none, so there is nothing to run: write a table [feeds.<name>]"]
+
+
+def test_foreign_workers_are_a_problem_only_for_who_runs_ours(tmp_path, monkeypatch, user_module: WriteModule):
+    user_module("shopactors", "import dramatiq\n@dramatiq.actor\ndef handle_trade(payload): ...\n")
+    (tmp_path / "workers.py").touch()
+    monkeypatch.chdir(tmp_path)
+    check(load_text(tmp_path, FEED))
+    [problem] = problems(tmp_path, FEED + '[workers]\nactors = ["shopactors"]\n')
+    assert problem.startswith(f"workers: {tmp_path}/workers.py shadows the module 'workers' of dramatiq-websocket")
+    assert "--path" in problem
+
+
+def warnings(tmp_path, maxmemory: int, policy: str = "noeviction", high: int = 20_000) -> list[str]:
+    settings = load_text(tmp_path, FEED + f"[queues.default]\nhigh_watermark = {high}\n")
+    return list(memory_warnings(settings, Server("Valkey", "9.1.0", maxmemory, policy)))
+
+
+def test_a_queue_that_would_fill_more_than_half_of_redis_is_pointed_out(tmp_path):
+    assert queue_bytes(20_000) == 20_000 * 1536
+    assert warnings(tmp_path, 59 * MIB) == []
+    assert warnings(tmp_path, 58 * MIB) == [
+        "queue default: full, at 20000 messages, it would take about 29 MiB (with frames of 1 KiB), more than half of Redis's "
+        "maxmemory (58 MiB): lower its high_watermark"
+    ]
+
+
+def test_without_a_limit_nothing_is_judged(tmp_path):
+    assert warnings(tmp_path, 0, policy="allkeys-lru", high=10**9) == []
+
+
+def test_eviction_is_pointed_out(tmp_path):
+    [warning] = warnings(tmp_path, 10_000 * MIB, policy="allkeys-lru")
+    assert "maxmemory-policy allkeys-lru" in warning
