@@ -138,7 +138,7 @@ class Connection:
         frames = self._callbacks.bootstrap()
         try:
             self._send(frames)
-        except (ConnectionDropped, SendTimedOut) as error:
+        except (ConnectionDropped, SendTimedOut, FrameHandlerFailed) as error:
             raise BootstrapFailed(error, f"sending: {error}") from error
         if not self._callbacks.session.awaits_ready:
             self._readied()
@@ -150,8 +150,12 @@ class Connection:
             self._status.readied(mask_url(self._url, self._feed.secrets))
 
     def _send(self, frames: Sequence[Outgoing | Ping | Pong]) -> None:
-        if frames:
+        if not frames:
+            return
+        try:
             self._transport.send(frames, self._feed.open_timeout)
+        except (ValueError, TypeError) as error:  # a text that UTF-8 cannot say: nothing of it has left
+            raise FrameHandlerFailed(error, f"a frame cannot be sent: {error}") from error
 
     def _keep_alive(self) -> None:
         """Send the heartbeat and the ping that are due."""

@@ -265,3 +265,18 @@ def test_functions_stand_in_for_a_class():
     rig.run()
     assert rig.dialled == [("ws://127.0.0.1:1/x", {"X-Key": "1"})]
     assert rig.transport.sent == ["a", b"b"]
+
+
+def test_a_reply_that_no_frame_can_carry_is_the_sessions_failure():
+    class Surrogate(Session):
+        def on_frame(self, payload):
+            return Emit(payload, reply=["\ud800"])
+
+    def refuse(frames, timeout):
+        raise ValueError("surrogates not allowed")
+
+    rig = Rig(Surrogate, script=[["a"]])
+    rig.transport.send = refuse
+    end = rig.run()
+    assert type(end.reason) is FrameHandlerFailed
+    assert rig.sink.payloads == ["a"]
