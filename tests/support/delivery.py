@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dramatiq
@@ -62,7 +62,7 @@ class Pipeline:
         self.producer = new_producer()
         self.events: list[Event] = []
         self.crashes: list[BaseException] = []
-        self.backlog = backlog or Backlog(1_000_000, 1 << 30)
+        self.backlog = backlog if backlog is not None else Backlog(1_000_000, 1 << 30)
         self.intake = Intake(make_envelope(self.producer), self.backlog, label="trades", publish=self.events.append)
         self.core = PublisherCore(self.producer, label="trades", queue="trades", watermarks=limits, pace=pace or Pace())
         self.publisher = Publisher(
@@ -109,6 +109,15 @@ class Pipeline:
             self.publisher.run()
         except BaseException as cause:
             self.crashes.append(cause)
+
+
+@contextmanager
+def publishing(url: str, *, pace: Pace | None = None, backlog: Backlog | None = None, **limits: Any) -> Iterator[Pipeline]:
+    """Run one feed's pipeline with a broker of its own; wide limits unless ``limits`` or ``queues`` say otherwise."""
+    limits.setdefault("limits", Limits(high=10**6, low=1))
+    with ExitStack() as stack:
+        broker = stack.enter_context(made_broker(url, **limits))
+        yield stack.enter_context(Pipeline(broker.line("trades"), broker.limits, pace=pace, backlog=backlog))
 
 
 def queued(client: redis.Redis, queue: str = "trades", namespace: str = "dramatiq") -> list[dramatiq.Message[Any]]:
