@@ -5,6 +5,7 @@ The rule: everything that can be wrong with the settings, the user's code or Red
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,12 +32,13 @@ from ingest.delivery.envelope import Destination, Envelope, PayloadRules
 from ingest.delivery.intake import Intake
 from ingest.delivery.publisher import Publisher
 from ingest.errors import BrokerError
+from ingest.service.cautions import memory_warnings, settings_warnings
 from ingest.service.references import FeedCode, References, resolve_all
 from ingest.service.reporter import Reporter
 from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
 from ingest.telemetry.bus import Bus, Sink
-from ingest.telemetry.log import LogSink
+from ingest.telemetry.log import LogSink, log_event
 from ingest.telemetry.sentry import SentrySink, init_sentry
 from ingest.telemetry.subscribers import subscriber_sinks
 from settings.environment import Environment
@@ -72,9 +74,11 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
     references = resolve_all(settings)
     broker = build_broker(settings, references)
     try:
-        check_server(broker.client)
+        server = check_server(broker.client)
     except BrokerError as error:
         raise SettingsError([Problem("broker.url", str(error))]) from error
+    for caution in (*settings_warnings(settings), *memory_warnings(settings, server)):
+        log_event(logging.WARNING, "settings_warning", {"detail": caution})
     bus = Bus(_sinks(references))
     feeds = [feed for name, feed in settings.feeds.items() if not only or name in only]
     builder = _FeedBuilder(broker, bus, broker.enqueue_hooks())

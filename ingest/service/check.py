@@ -11,10 +11,10 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from ingest.broker.clients import Server
 from ingest.errors import BrokerError, EndReason
 from ingest.service.actors import check_actors
-from ingest.service.probe import probe_feed, probe_redis, queue_bytes
+from ingest.service.cautions import memory_warnings, queue_names, settings_warnings
+from ingest.service.probe import probe_feed, probe_redis
 from ingest.service.references import FeedCode, References, resolve_all
 from ingest.service.shadow import ROOT, foreign_workers
 from ingest.telemetry.facts import safe_text
@@ -75,7 +75,7 @@ def show(settings: Settings, out: Console) -> None:
         f"every feed's actor is in {modules}, on the feed's queue" if modules else "not checked ([workers] actors is not set)"
     )
     out.print(f"actors: {actors}", soft_wrap=True)
-    for warning in _warnings(settings):
+    for warning in settings_warnings(settings):
         out.print(f"warning: {warning}", soft_wrap=True)
 
 
@@ -109,36 +109,6 @@ def _try_feed(feed: FeedSettings, code: FeedCode, out: Console) -> bool:
     return True
 
 
-def memory_warnings(settings: Settings, server: Server) -> Iterator[str]:
-    """Yield what of Redis's memory settings does not fit the queues."""
-    if server.maxmemory and server.maxmemory_policy != "noeviction":
-        yield (
-            f"Redis evicts keys when it is full (maxmemory-policy {server.maxmemory_policy}), messages among them; "
-            "only noeviction is supported"
-        )
-    for name in _queue_names(settings):
-        high = settings.queue(name).high_watermark
-        if server.maxmemory and queue_bytes(high) > server.maxmemory / 2:
-            yield (
-                f"queue {name}: full, at {high} messages, it would take about {_mebibytes(queue_bytes(high))} (with frames of "
-                f"1 KiB), more than half of Redis's maxmemory ({_mebibytes(server.maxmemory)}): lower its high_watermark"
-            )
-
-
-def _warnings(settings: Settings) -> Iterator[str]:
-    used = {feed.queue for feed in settings.feeds.values()}
-    for name in settings.queues:
-        if name not in used:
-            yield f"queues.{name}: no feed names this queue; only a session's To(queue=…) can use it"
-    for name, feed in settings.feeds.items():
-        if not feed.tls.verify:
-            yield f"{show_path(('feeds', name))}.tls.verify is false: anyone on the way can read and change what comes"
-
-
-def _queue_names(settings: Settings) -> list[str]:
-    return sorted({feed.queue for feed in settings.feeds.values()} | set(settings.queues))
-
-
 def _feeds_table(feeds: Iterable[FeedSettings]) -> Table:
     table = Table("feed", "url", "session", "actor", "queue", box=None, pad_edge=False)
     for feed in feeds:
@@ -148,7 +118,7 @@ def _feeds_table(feeds: Iterable[FeedSettings]) -> Table:
 
 def _queues_table(settings: Settings) -> Table:
     table = Table("queue", "high watermark", "low watermark", "messages/s", box=None, pad_edge=False)
-    for name in _queue_names(settings):
+    for name in queue_names(settings):
         queue = settings.queue(name)
         rate = f"{queue.rate_limit:g}" if queue.rate_limit is not None else "-"
         table.add_row(name, str(queue.high_watermark), str(queue.low_watermark), rate)
@@ -166,7 +136,3 @@ def _flat(values: dict[str, Any], above: tuple[str, ...]) -> Iterator[str]:
             yield from _flat(value, (*above, key))
         else:
             yield f"{show_path((*above, key))} = {str(value).lower() if isinstance(value, bool) else value}"
-
-
-def _mebibytes(count: int) -> str:
-    return f"{count / 1024 / 1024:.0f} MiB"

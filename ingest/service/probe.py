@@ -51,15 +51,6 @@ def probe_feed(feed: FeedSettings, code: FeedCode) -> float:
         wakeup.close()
 
 
-def queue_bytes(high_watermark: int) -> int:
-    """Estimate what a full queue takes in Redis.
-
-    The basis: frames of 1 KiB, as nobody knows them before they come, and half a KiB for what is around a frame (measured:
-    440 bytes with 180-byte frames on Valkey 9: the message's own keys, the two keys of the queue, its id twice).
-    """
-    return high_watermark * (1024 + 512)
-
-
 def _ignore(event: Event) -> None:
     """Tell nobody: what happened is returned or raised."""
 

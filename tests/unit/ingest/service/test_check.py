@@ -8,14 +8,10 @@ from collections.abc import Iterator
 import dramatiq
 import pytest
 
-from ingest.broker.clients import Server
-from ingest.service.check import check, make_console, memory_warnings, show
-from ingest.service.probe import queue_bytes
+from ingest.service.check import check, make_console, show
 from settings import SettingsError
 from tests.support.settings_files import FEED, load_text
 from tests.support.user_code import WriteModule
-
-MIB = 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
@@ -109,26 +105,3 @@ def test_foreign_workers_are_a_problem_only_for_who_runs_ours(tmp_path, monkeypa
     [problem] = problems(tmp_path, FEED + '[workers]\nactors = ["shopactors"]\n')
     assert problem.startswith(f"workers: {tmp_path}/workers.py shadows the module 'workers' of dramatiq-websocket")
     assert "--path" in problem
-
-
-def warnings(tmp_path, maxmemory: int, policy: str = "noeviction", high: int = 20_000) -> list[str]:
-    settings = load_text(tmp_path, FEED + f"[queues.default]\nhigh_watermark = {high}\n")
-    return list(memory_warnings(settings, Server("Valkey", "9.1.0", maxmemory, policy)))
-
-
-def test_a_queue_that_would_fill_more_than_half_of_redis_is_pointed_out(tmp_path):
-    assert queue_bytes(20_000) == 20_000 * 1536
-    assert warnings(tmp_path, 59 * MIB) == []
-    assert warnings(tmp_path, 58 * MIB) == [
-        "queue default: full, at 20000 messages, it would take about 29 MiB (with frames of 1 KiB), more than half of Redis's "
-        "maxmemory (58 MiB): lower its high_watermark"
-    ]
-
-
-def test_without_a_limit_nothing_is_judged(tmp_path):
-    assert warnings(tmp_path, 0, policy="allkeys-lru", high=10**9) == []
-
-
-def test_eviction_is_pointed_out(tmp_path):
-    [warning] = warnings(tmp_path, 10_000 * MIB, policy="allkeys-lru")
-    assert "maxmemory-policy allkeys-lru" in warning

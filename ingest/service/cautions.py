@@ -1,0 +1,57 @@
+"""What is allowed and yet worth a warning, in ``check`` and at every start.
+
+The rule: pure; a caution never stops anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ingest.broker.clients import Server
+from settings.model import Settings
+from settings.problems import show_path
+
+
+def settings_warnings(settings: Settings) -> Iterator[str]:
+    """Yield what the settings allow themselves."""
+    used = {feed.queue for feed in settings.feeds.values()}
+    for name in settings.queues:
+        if name not in used:
+            yield f"queues.{name}: no feed names this queue; only a session's To(queue=…) can use it"
+    for name, feed in settings.feeds.items():
+        if not feed.tls.verify:
+            yield f"{show_path(('feeds', name))}.tls.verify is false: anyone on the way can read and change what comes"
+
+
+def memory_warnings(settings: Settings, server: Server) -> Iterator[str]:
+    """Yield what of Redis's memory settings does not fit the queues."""
+    if server.maxmemory and server.maxmemory_policy != "noeviction":
+        yield (
+            f"Redis evicts keys when it is full (maxmemory-policy {server.maxmemory_policy}), messages among them; "
+            "only noeviction is supported"
+        )
+    for name in queue_names(settings):
+        high = settings.queue(name).high_watermark
+        if server.maxmemory and queue_bytes(high) > server.maxmemory / 2:
+            yield (
+                f"queue {name}: full, at {high} messages, it would take about {_mebibytes(queue_bytes(high))} (with frames of "
+                f"1 KiB), more than half of Redis's maxmemory ({_mebibytes(server.maxmemory)}): lower its high_watermark"
+            )
+
+
+def queue_names(settings: Settings) -> list[str]:
+    """Return every queue that a feed fills or a table describes."""
+    return sorted({feed.queue for feed in settings.feeds.values()} | set(settings.queues))
+
+
+def queue_bytes(high_watermark: int) -> int:
+    """Estimate what a full queue takes in Redis.
+
+    The basis: frames of 1 KiB, as nobody knows them before they come, and half a KiB for what is around a frame (measured:
+    440 bytes with 180-byte frames on Valkey 9: the message's own keys, the two keys of the queue, its id twice).
+    """
+    return high_watermark * (1024 + 512)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 1024 / 1024:.0f} MiB"
