@@ -1,0 +1,131 @@
+"""``python -m ingest check`` as a process: whatever is wrong is a sentence on standard error and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import ROOT, run_command
+from tests.support.settings_files import FEED
+
+ACTOR = 'import dramatiq\n@dramatiq.actor(queue_name="default")\ndef handle_trade(payload): ...\n'
+
+
+def refused(folder: Path, feeds: str | None, *arguments: str, **environ: str) -> list[str]:
+    """Return the problems that ``check`` names; it must say nothing else."""
+    if feeds is not None:
+        (folder / "feeds.toml").write_text(feeds)
+    done = run_command(folder, "check", *arguments, **environ)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    header, *problems = done.stderr.splitlines()
+    assert header.startswith(f"{len(problems)} problem")
+    return [problem.strip() for problem in problems]
+
+
+def test_good_settings_are_shown_and_end_with_0(tmp_path):
+    (tmp_path / "feeds.toml").write_text(FEED.replace("/v1", "/v1?token=${TOKEN}") + '[workers]\nactors = ["my.actors"]\n')
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "actors.py").write_text(ACTOR)
+    done = run_command(tmp_path, "check", TOKEN="hunter2", REDIS_URL="redis://:hunter2@redis.test:6379/0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wss://stream.test/v1?token=***" in done.stdout
+    assert "broker: redis://***@redis.test:6379/0, namespace dramatiq" in done.stdout
+    assert "actors: every feed's actor is in my.actors, on the feed's queue" in done.stdout
+    assert "hunter2" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_missing_file(tmp_path):
+    hint = "there is no such file; name yours with --feeds or FEEDS_FILE"
+    assert refused(tmp_path, None) == [f"feeds.toml: {hint}"]
+    assert refused(tmp_path, None, "--feeds", "mine.toml", FEEDS_FILE="other.toml") == [f"mine.toml: {hint}"]
+
+
+SYNTAX = "feeds.toml: line 2, column 5: Expected '=' after a key in a key/value pair"
+
+
+@pytest.mark.parametrize(
+    ("feeds", "says"),
+    [
+        ("[feeds.trades]\nurl wss\n", [SYNTAX]),
+        (FEED + "[queues.q]\n[queues.q]\n", ["feeds.toml: line 5, column 10: [queues.q] is there twice"]),
+        (FEED + "ping_timout = 5\n", ["feeds.trades.ping_timout: unknown key; did you mean ping_timeout?"]),
+        (FEED + 'ping_timeout = "5"\n', ["feeds.trades.ping_timeout: must be a number, not text"]),
+        (
+            FEED.replace("wss", "http"),
+            ["feeds.trades.url: a WebSocket URL starts with ws:// or wss://, not http://; did you mean ws://?"],
+        ),
+        (
+            FEED + "idle_timeout = 15000\n",
+            [
+                "feeds.trades.idle_timeout: 15000 s is more than an hour (whole hours, up to a day, are taken); "
+                "durations are seconds, did you mean 15?"
+            ],
+        ),
+        (FEED + 'headers.X = "${TOKEN}"\n', ["feeds.trades.headers.X: the environment variable TOKEN is not set"]),
+        (
+            FEED + "[queues.q]\nhigh_watermark = 5\nlow_watermark = 6\n",
+            ["queues.q.low_watermark: low_watermark (6) must be below high_watermark (5)"],
+        ),
+        (
+            FEED + 'headers.X = "a\\r\\nY: hunter2"\n',
+            ["feeds.trades.headers.X: the header has a value with a line break (CR or LF)"],
+        ),
+        (
+            FEED + 'telemetry_id = "a b"\nsession_args = { a = 1 }\n[broker]\nurl = "localhost"\n',
+            [
+                "broker.url: must start with redis://, rediss:// or unix://",
+                "feeds.trades.session_args: arguments of a session, but the feed has no session",
+                "feeds.trades.telemetry_id: 'a b' is no label: at most 100 letters, digits and any of _ . : / @ -",
+            ],
+        ),
+    ],
+)
+def test_bad_settings(tmp_path, feeds, says):
+    assert refused(tmp_path, feeds) == says
+
+
+def test_code_of_the_users_that_is_not_there_or_not_what_it_should_be(tmp_path):
+    (tmp_path / "mine.py").write_text("class Other: ...\n")
+    (tmp_path / "broken.py").write_text("import sys\nsys.exit('hunter2 is set, so this ends here')\n")
+    (tmp_path / "actors.py").write_text(ACTOR.replace("handle_trade", "handle_trades"))
+    feeds = "".join(
+        FEED.replace("trades]", f"{name}]") + f'session = "{session}"\n'
+        for name, session in [("a", "nowhere:Feed"), ("b", "mine:Feed"), ("c", "mine:Other"), ("d", "broken:Feed")]
+    )
+    assert refused(tmp_path, feeds + '[workers]\nactors = ["actors"]\n') == [
+        f"feeds.a.session: there is no module 'nowhere' (looked in {tmp_path} and on the Python path)",
+        "feeds.b.session: the module 'mine' has no 'Feed'",
+        "feeds.c.session: mine:Other is the class Other; a subclass of ingest.Session is expected",
+        "feeds.d.session: the module 'broken' does not import: broken.py, line 2: SystemExit: hunter2 is set, so this ends here",
+        *(
+            f"feeds.{name}.actor: no module of [workers] actors has an actor 'handle_trade'; did you mean 'handle_trades'?"
+            for name in "abcd"
+        ),
+    ]
+
+
+def test_foreign_workers_for_who_runs_ours(tmp_path):
+    (tmp_path / "workers.py").touch()
+    (tmp_path / "actors.py").write_text(ACTOR)
+    [problem] = refused(tmp_path, FEED + '[workers]\nactors = ["actors"]\n')
+    assert problem.startswith(f"workers: {tmp_path}/workers.py shadows the module 'workers' of dramatiq-websocket")
+    assert problem.endswith(f"'dramatiq workers --path . {ROOT}'")
+
+
+def test_variables_of_ours_that_make_no_sense(tmp_path):
+    assert refused(tmp_path, FEED, LOG_LEVEL="loud", REDIS_URL="http://hunter2") == [
+        "LOG_LEVEL: must be one of debug, info, warning, error, critical",
+        "broker.url: must start with redis://, rediss:// or unix:// (from ${REDIS_URL})",
+    ]
+
+
+def test_run_refuses_the_same_in_the_same_words(tmp_path):
+    (tmp_path / "feeds.toml").write_text(FEED + "ping_timout = 5\n")
+    done = run_command(tmp_path, "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "1 problem with the settings (feeds.toml):",
+        "  feeds.trades.ping_timout: unknown key; did you mean ping_timeout?",
+    ]
