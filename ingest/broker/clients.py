@@ -159,7 +159,8 @@ def translate(error: Exception) -> BrokerError:
     if isinstance(error, redis.TimeoutError):
         return BrokerTimedOut(text)
     if isinstance(error, redis.AuthenticationError):
-        return BrokerAuthFailed(text.partition(" ")[0] if text.startswith("NOAUTH") else "WRONGPASS", "")
+        # The library drops the first word here too; "Authentication required." is all that is left of NOAUTH.
+        return BrokerAuthFailed("NOAUTH" if "required" in text.lower() or text.startswith("NOAUTH") else "WRONGPASS", "")
     for kind, code in _CODES:
         if isinstance(error, kind):
             return BrokerRefused(code, text)
