@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
         del sys.modules[name]
+
+
+def test_the_page_quotes_what_workers_say() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## Workers do not start")[2]
+    quotes = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
+    sources = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "workers").rglob("*.py")]
+    said = [
+        node.value for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is str
+    ]
+    assert quotes
+    for quote in quotes:
+        for fragment in quote.split("…"):
+            assert any(fragment.strip() in text for text in said), quote
 
 
 @pytest.mark.parametrize("quoted", PROVOKED)
