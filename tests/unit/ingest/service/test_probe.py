@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from ingest.connection.session import Session
 from ingest.errors import BrokerError, HeadersFailed, UrlFailed
-from ingest.service.probe import probe_feed, probe_redis, queue_bytes
+from ingest.service.probe import probe_feed, probe_redis
 from ingest.service.references import FeedCode
 from settings.model import BrokerSettings, FeedSettings
 
@@ -28,7 +28,3 @@ def test_what_the_users_code_says_wrong_is_told_before_anything_is_dialled():
         probe_feed(feed, FeedCode(Elsewhere))
     with pytest.raises(HeadersFailed):
         probe_feed(feed, FeedCode(headers_function=lambda: {"Host": "other"}))
-
-
-def test_the_estimate_of_a_full_queue():
-    assert queue_bytes(20_000) == 20_000 * (1024 + 512)
