@@ -9,7 +9,14 @@ INF = float("inf")
 
 
 def liveness(now: float = 100.0, **limits: float | None) -> Liveness:
-    off: dict[str, float | None] = {"ready": None, "idle": None, "data": None, "ping_interval": 0.0, "ping_timeout": 5.0, "heartbeat": None}
+    off: dict[str, float | None] = {
+        "ready": None,
+        "idle": None,
+        "data": None,
+        "ping_interval": 0.0,
+        "ping_timeout": 5.0,
+        "heartbeat": None,
+    }
     return Liveness(Deadlines(**{**off, **limits}), now)  # type: ignore[arg-type]
 
 

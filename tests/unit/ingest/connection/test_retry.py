@@ -60,7 +60,13 @@ def test_an_attempt_tells_the_whole_outage():
     first = decide(policy, lost(60.0), Outage(), 100.0)
     decide(policy, failed(HandshakeRejected(503, {}, b"", 7.0)), first.outage, 130.0)
     assert (seen[0].number, seen[0].was_ready, seen[0].outage, seen[0].previous_delay) == (1, True, 0.0, None)
-    assert (seen[1].number, seen[1].status, seen[1].retry_after, seen[1].outage, seen[1].previous_delay) == (2, 503, 7.0, 30.0, 1.5)
+    assert (seen[1].number, seen[1].status, seen[1].retry_after, seen[1].outage, seen[1].previous_delay) == (
+        2,
+        503,
+        7.0,
+        30.0,
+        1.5,
+    )
 
 
 def test_the_function_replaces_everything_also_what_is_fatal():
