@@ -116,12 +116,16 @@ class Line:
             self._send(command("LLEN", self._keys.messages(queue)))
             return int(self._read())
 
-    def done(self, producer: str) -> None:
-        """Forget a producer that has nothing more to send; only while no reply is outstanding."""
+    def done(self, producer: str) -> bool:
+        """Forget a producer that has nothing more to send; False if Redis had forgotten it already.
+
+        Only while no reply is outstanding.
+        """
         with self._closing_on_error():
             self._send(command("EVAL", LEASE.source, "1", self._feed_key, "done", producer))
-            self._read()
+            known: bool = self._read() == 1
         del self._prefix[producer]
+        return known
 
     def close(self) -> None:
         """Close the connection; `join` makes another."""

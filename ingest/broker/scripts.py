@@ -20,7 +20,11 @@ class Script:
     @classmethod
     def read(cls, name: str) -> Script:
         """Return the script in ``<name>.lua``."""
-        source = files("ingest.broker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+        return cls.of(files("ingest.broker").joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+
+    @classmethod
+    def of(cls, source: str) -> Script:
+        """Return a script of this source."""
         return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

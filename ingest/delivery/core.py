@@ -196,6 +196,10 @@ class PublisherCore:
         self._refused = None
         self._refusals = 0
 
+    def left(self, known: bool) -> Effect:
+        """Take that the producer took leave; a Redis that did not know it has forgotten what it confirmed."""
+        return Effect(events=(self._forgotten(0),) if self._confirmed and not known else ())
+
     def _admitted(self, reply: Reply, now: float) -> Effect:
         assert reply.position is not None, "the script tells a position with every admission"
         self._confirmed = reply.position

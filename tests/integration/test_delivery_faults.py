@@ -102,6 +102,15 @@ def test_what_redis_forgot_is_told_and_everything_after_is_in_order(shared_valke
     assert busy or event.confirmed == 1000
 
 
+def test_what_redis_forgot_while_nothing_came_is_told_at_the_end(shared_valkey: Valkey) -> None:
+    with publishing(shared_valkey.url) as feed:
+        feed.put_numbers(1, 10)
+        feed.emptied()
+        shared_valkey.client().flushall()
+        assert feed.drain(10)
+    assert len(feed.told(QueueForgotten)) == 1
+
+
 def test_a_stall_longer_than_the_time_out_doubles_nothing(valkey: Valkey) -> None:
     with publishing(f"{valkey.url}?{QUICK}", pace=PACE) as feed:
         feed.put_numbers(1, 1000)

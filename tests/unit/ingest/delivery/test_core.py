@@ -114,6 +114,14 @@ class TestJoining:
         with pytest.raises(ForeignWriter, match="only 5 were sent"):
             core.joined(6, 2.0)
 
+    def test_at_the_end_too_a_redis_that_forgot_is_told(self) -> None:
+        core = joined_core()
+        assert core.left(False) == core.left(True) == Effect()
+        core.sent(1, 5, 5, 0.0)
+        core.replied(Answer("ok", 5), 0.0)
+        assert core.left(True) == Effect()
+        assert kinds(core.left(False)) == [QueueForgotten]
+
     def test_waits_longer_from_failure_to_failure(self) -> None:
         core = make_core()
         waits = []

@@ -57,8 +57,9 @@ class FakeLine:
         self.depths += 1
         return 1000
 
-    def done(self, producer: str) -> None:
+    def done(self, producer: str) -> bool:
         self.left.append(producer)
+        return True
 
     def close(self) -> None:
         self.closed += 1
@@ -164,7 +165,7 @@ def test_a_fault_of_ours_comes_out_of_run_and_the_next_run_loses_nothing() -> No
 
 def test_a_farewell_that_redis_does_not_hear_is_no_failure() -> None:
     class Deaf(FakeLine):
-        def done(self, producer: str) -> None:
+        def done(self, producer: str) -> bool:
             raise BrokerUnreachable("gone")
 
     with pipeline(Deaf()) as feed:
