@@ -84,7 +84,7 @@ class Envelope:
         self._routed = routed
         self._templates: dict[tuple[str, str, bytes], Template] = {}
         self._default_options = self._encode_options(destination.options)
-        self._default = self._template(destination, self._default_options)
+        self._default = self._template(destination.queue, destination.actor, destination.options, self._default_options)
         self._texts_as_they_are = rules.text == "text" and encoder.is_json
 
     def seal(self, payloads: Sequence[object], seq: int, received_us: int, out: list[Entry]) -> None:
@@ -174,16 +174,16 @@ class Envelope:
         if type(queue) is not str or type(actor) is not str:
             raise PayloadRefused(type(routed).__name__, "queue and actor must be texts")
         if routed.options is None:
-            return self._template(Destination(queue, actor, default.options), self._default_options)
+            return self._template(queue, actor, default.options, self._default_options)
         options = {**default.options, **routed.options}
-        return self._template(Destination(queue, actor, options), self._encode_options(options))
+        return self._template(queue, actor, options, self._encode_options(options))
 
-    def _template(self, destination: Destination, options: bytes) -> Template:
-        """Return the template of a destination whose encoded options are ``options``; made once."""
-        key = (destination.queue, destination.actor, options)
+    def _template(self, queue: str, actor: str, options: Mapping[str, Any], encoded_options: bytes) -> Template:
+        """Return the template of a destination; made once."""
+        key = (queue, actor, encoded_options)
         template = self._templates.get(key)
         if template is None:
-            template = self._cut(destination, options)
+            template = self._cut(Destination(queue, actor, options), encoded_options)
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
             self._templates[key] = template

@@ -42,10 +42,11 @@ def test_a_name_that_does_not_resolve() -> None:
 
 def test_a_wrong_password_and_a_missing_one(valkey: Valkey) -> None:
     valkey.client().config_set("requirepass", "right")
-    for query in ("?password=wrong", "", "?username=nobody&password=right"):
-        with pytest.raises(BrokerAuthFailed) as caught:
+    refused, missing = "refused the user or the password", "wants a password and got none"
+    for query, text in (("?password=xyzzy", refused), ("", missing), ("?username=nobody&password=xyzzy", refused)):
+        with pytest.raises(BrokerAuthFailed, match=text) as caught:
             check_server(make_client(valkey.url + query))
-        assert "wrong" not in str(caught.value).replace("wrong user", "")
+        assert "xyzzy" not in str(caught.value)
     assert check_server(make_client(valkey.url + "?password=right")).name == "Valkey"
 
 
