@@ -307,7 +307,7 @@ class BrokerAuthFailed(BrokerRefused):
     """The user or the password is wrong, or one is needed and none was given."""
 
     def __str__(self) -> str:
-        return "Redis wants a password and got none" if self.code == "NOAUTH" else "Redis refused the user or the password"
+        return f"Redis refused the user or password ({self.code})"
 
 
 @dataclass(unsafe_hash=True)
