@@ -29,10 +29,10 @@ from ingest.events import Event, QueueForgotten
 #: A message that Redis refuses by itself so often is given up.
 MOST_REFUSALS = 10
 
-#: Errors that say something of the server, not of a message: waited for, without end.
+#: Errors that say something of the server, or of a key of ours, not of a message: waited for, without end.
 SERVER_CODES = frozenset(
     {"OOM", "LOADING", "READONLY", "BUSY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "TRYAGAIN", "NOSCRIPT"}
-    | {"NOPERM", "NOAUTH", "WRONGPASS"}
+    | {"NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"}
 )
 
 
