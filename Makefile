@@ -28,7 +28,7 @@ install: $(VENV)/.installed  ## create .venv and install the locked dependencies
 install-dev: $(VENV)/.installed-dev  ## the same with what the tests need
 
 run: install  ## a live demonstration; FEEDS=my.toml for your own feeds, SECONDS=20 to end by itself
-	@exec $(BIN)/python -m ingest dev $(if $(FEEDS),--feeds "$(FEEDS)") $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+	@DEV_PARENT=$$PPID exec $(BIN)/python -m ingest dev $(if $(FEEDS),--feeds "$(FEEDS)") $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 format: install-dev  ## rewrite the code in the house format
 	$(BIN)/ruff format .

@@ -116,10 +116,12 @@ class Crew:
         group.sweep(signal.SIGKILL)
         return self._dismiss(group, asked=not unasked, killed=killed)
 
-    def close(self) -> None:
-        """End the watchdog, which ends first whatever still runs, the latest first."""
+    def close(self) -> list[Ended]:
+        """End what still runs, the latest first, and then the watchdog."""
+        ended = [self.end(name) for name in reversed(list(self._groups))]
         self._selector.close()
         self.watchdog.close()
+        return ended
 
     def _dismiss(self, group: Group, *, asked: bool, killed: bool) -> Ended:
         exit_code = group.reap()

@@ -6,7 +6,7 @@ The rule: only a group's leader is asked to end; what is left of the group after
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from typing import IO
 
 from ingest.tools.dev.watchdog import Watchdog, group_alive, signal_group
 
-#: A line with these is more than one command: the shell stays, instead of becoming it.
-_COMPOUND = re.compile(r"[;&|()\n]")
+#: What makes a line more than one command: then the shell stays, instead of becoming it.
+_OPERATORS = ";&|()"
 
 
 class Group:
@@ -29,7 +29,7 @@ class Group:
         self._watchdog = watchdog
         # The shell's input is the watchdog's pipe at first: it tells its number, lets go of the pipe, and becomes the command.
         # `env` lets a line begin with assignments, which `exec` alone would take for the command's name.
-        command = line if _COMPOUND.search(line) else f"exec env {line}"
+        command = line if is_compound(line) else f"exec env {line}"
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", f"printf '+%s %s\\n' \"$$\" {grace:g} >&0 && exec </dev/null || exit 126\n{command}"],
             stdin=watchdog.fd,
@@ -78,3 +78,12 @@ class Group:
         exit_code = self._process.wait()
         self._watchdog.remove(self.pgid)
         return exit_code
+
+
+def is_compound(line: str) -> bool:
+    """Say whether a line holds operators outside of its quotes; one that is not balanced is the shell's to refuse."""
+    try:
+        words = list(shlex.shlex(line, posix=False, punctuation_chars=_OPERATORS))
+    except ValueError:
+        return True
+    return any(set(word) <= set(_OPERATORS) for word in words)

@@ -101,6 +101,6 @@ def _settings(path: Path, env: Mapping[str, str]) -> Settings:
 
 
 def _simulator(request: Request) -> tuple[str, ...]:
-    words = [sys.executable, "-m", "ingest", "simulate", "--port", "0", "--symbols", ",".join(request.symbols)]
-    words += ["--rate", f"{request.rate:g}", "--seed", str(request.seed)]
+    numbers = ["--port", "0", "--rate", f"{request.rate:g}", "--seed", str(request.seed)]
+    words = [sys.executable, "-m", "ingest", "simulate", *numbers, "--symbols", ",".join(request.symbols)]
     return (*words, "--faults") if request.faults else tuple(words)

@@ -132,7 +132,7 @@ class Run:
         left = self._readings.left(self._queues()) if self._plan.embedded else None
         self._dismiss("server")  # last: all others needed it
         self._readings.close()
-        self._crew.close()
+        self._ended += self._crew.close()
         return left
 
     def _dismiss(self, name: str) -> None:

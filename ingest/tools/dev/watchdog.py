@@ -63,8 +63,11 @@ class Watchdog:
 
     def close(self) -> None:
         """Close the pipe and wait until the process has ended what is left and removed the directories."""
+        if self.fd < 0:
+            return
         os.close(self.fd)
         os.close(self._read)
+        self.fd = self._read = -1
         self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
