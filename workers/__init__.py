@@ -1,0 +1,26 @@
+"""The processor processes: ``dramatiq workers`` imports this module and finds telemetry, broker and actors in place.
+
+The rule: only inside the ``dramatiq`` command does the import start anything; elsewhere (a web process that
+sends messages, a test) it gives `current_frame` and nothing else happens.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from workers.origin import claim_settings, exit_with
+
+# Before anything else, because everything else imports `settings`.
+claim_settings()
+
+from workers.middleware.frame_context import current_frame  # noqa: E402 - settings first, see above
+
+__all__ = ["current_frame"]
+
+if "dramatiq.cli" in sys.modules:  # its module says which command this process runs, whatever started it
+    from workers.startup import StartFailed, start
+
+    try:
+        start()
+    except StartFailed as problem:
+        exit_with(str(problem))

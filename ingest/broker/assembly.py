@@ -13,7 +13,7 @@ from dramatiq.middleware import default_middleware
 
 
 class MiddlewareRefused(ValueError):
-    """A ``[broker] middleware`` entry gave something that is no Dramatiq middleware."""
+    """An extension gave something that is no Dramatiq middleware."""
 
     def __init__(self, reference: str, detail: str) -> None:
         super().__init__(reference, detail)
@@ -21,7 +21,7 @@ class MiddlewareRefused(ValueError):
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"broker.middleware: {self.reference!r} {self.detail}"
+        return f"{self.reference!r} {self.detail}"
 
 
 def assemble_middleware(own: Iterable[Middleware], extensions: Mapping[str, object]) -> list[Middleware]:

@@ -1,0 +1,1 @@
+"""Our Dramatiq middleware for worker processes, one a file."""

@@ -74,4 +74,4 @@ def test_anything_else_is_refused_by_its_name(extension: object, words: str) -> 
         assemble_middleware([], {"myapp.broker:thing": extension})
 
     assert words in str(refused.value)
-    assert "broker.middleware: 'myapp.broker:thing'" in str(refused.value)
+    assert str(refused.value).startswith("'myapp.broker:thing' ")

@@ -1,0 +1,81 @@
+"""Counts what becomes of each feed's messages and how old their frames are, and has it published as the worker's status.
+
+The rule: a few dictionary updates a message; the telling happens in the reporter's thread, made after the fork.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import dramatiq
+
+from ingest.clock import wall_us
+from settings.wire import Frame
+from workers.lag import LagWindow
+from workers.reporter import PublishStatus, Snapshot, StatusReporter
+
+
+class FrameMetrics(dramatiq.Middleware):
+    """Per feed: attempts that returned, attempts that raised, and the lag from the wire to the actor over the last seconds."""
+
+    def __init__(self, publish: PublishStatus) -> None:
+        self._lock = threading.Lock()
+        self._feeds: dict[str, _Feed] = {}
+        self._reporter = StatusReporter(publish, self.snapshot)
+
+    def snapshot(self) -> Snapshot:
+        """Return ``{"feeds": {name: {"processed", "failed", "lag_ms": {"p50", "p99"} or None}}}``."""
+        now = time.monotonic()
+        with self._lock:
+            return {"feeds": {name: feed.shown(now) for name, feed in self._feeds.items()}}
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        self._reporter.start()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self._reporter.stop()
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        # A retry is late by its backoff; only a first attempt says how far behind the workers are.
+        frame = None if "retries" in message.options else Frame.of(message.options)
+        if frame is not None:
+            lag_ms = (wall_us() - frame.received_us) / 1000
+            with self._lock:
+                self._feed(frame.feed).lag.record(lag_ms, time.monotonic())
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        frame = Frame.of(message.options)
+        if frame is None:
+            return
+        with self._lock:
+            if exception is None:
+                self._feed(frame.feed).processed += 1
+            else:
+                self._feed(frame.feed).failed += 1
+
+    def _feed(self, name: str) -> _Feed:
+        return self._feeds.setdefault(name, _Feed())
+
+
+class _Feed:
+    """The counts of one feed."""
+
+    __slots__ = ("failed", "lag", "processed")
+
+    def __init__(self) -> None:
+        self.processed = self.failed = 0
+        self.lag = LagWindow()
+
+    def shown(self, now: float) -> dict[str, Any]:
+        lag = self.lag.percentiles((0.5, 0.99), now)
+        lag_ms = None if lag is None else {"p50": round(lag[0], 2), "p99": round(lag[1], 2)}
+        return {"processed": self.processed, "failed": self.failed, "lag_ms": lag_ms}
