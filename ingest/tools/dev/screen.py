@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TextIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -22,7 +23,7 @@ from ingest.tools.dev.progress import FeedNumbers
 #: Seconds between two lines of numbers where there is no terminal.
 PLAIN_EVERY = 5.0
 
-_COLUMNS = ("frames/s", "enqueued", "reconnects", "queue depth", "processed/s", "lag p50", "lag p99")
+_COLUMNS = ("frames/s", "enqueued", "re-\nconnects", "queue\ndepth", "processed\n/s", "lag ms\np50 / p99")
 _STYLES = {"READY": "green", "FAILED": "red", "BACKING_OFF": "yellow", "STOPPED": "dim"}
 
 
@@ -119,23 +120,24 @@ def make_screen(stream: TextIO) -> Screen:
 
 
 def table(feeds: Sequence[FeedNumbers]) -> Table:
-    """Lay the numbers out, one row a feed."""
-    grid = Table(caption="Ctrl-C ends in order", caption_justify="left", expand=False)
-    grid.add_column("feed", no_wrap=True)
-    grid.add_column("state")
+    """Lay the numbers out, one row a feed, to fit into 80 columns; what ails a feed stands below."""
+    ailments = [f"{feed.name}: {reason}" for feed in feeds if (reason := _reason(feed))]
+    caption = Text("\n".join([*map(printable, ailments), "Ctrl-C ends in order"]), style="dim")
+    grid = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    grid.add_column("feed")
+    grid.add_column("state", min_width=len("BACKING_OFF"))  # so that the table does not jump at every reconnect
     for column in _COLUMNS:
-        grid.add_column(column, justify="right")
+        grid.add_column(column, justify="right", no_wrap=True)
     for feed in feeds:
         grid.add_row(
             Text(feed.name),
-            _state(feed),
+            Text(feed.state, style=_STYLES.get(feed.state, "default")),
             f"{feed.frames_rate:,.0f}",
             f"{feed.enqueued:,}",
             f"{feed.reconnects:,}",
             f"{feed.depth:,}",
             f"{feed.processed_rate:,.0f}",
-            milliseconds(feed.lag_p50),
-            milliseconds(feed.lag_p99),
+            f"{_number(feed.lag_p50)} / {_number(feed.lag_p99)}",
         )
     return grid
 
@@ -150,16 +152,11 @@ def summary(feeds: Sequence[FeedNumbers]) -> str:
         f"reconnects={sum(feed.reconnects for feed in feeds)}",
         f"depth={depth}",
         f"processed/s={sum(feed.processed_rate for feed in feeds):.0f}",
-        f"lag_p50={milliseconds(_slowest(feed.lag_p50 for feed in feeds))}",
-        f"lag_p99={milliseconds(_slowest(feed.lag_p99 for feed in feeds))}",
+        f"lag_p50={_number(_slowest(feed.lag_p50 for feed in feeds))} ms",
+        f"lag_p99={_number(_slowest(feed.lag_p99 for feed in feeds))} ms",
     ]
-    parts += [f"{feed.name}={_ailment(feed)}" for feed in feeds if not feed.ready]
-    return printable(" ".join(parts))
-
-
-def milliseconds(value: float | None) -> str:
-    """Return a lag for the eye."""
-    return "-" if value is None else f"{value:,.0f} ms"
+    parts += [f"{feed.name}={feed.state}" + (f" ({_reason(feed)})" if _reason(feed) else "") for feed in feeds if not feed.ready]
+    return " ".join(parts)
 
 
 def printable(text: str) -> str:
@@ -167,13 +164,13 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " if char == "\t" else "�" for char in text)
 
 
-def _ailment(feed: FeedNumbers) -> str:
-    return f"{feed.state} ({feed.last_reason})" if feed.last_reason else feed.state
+def _reason(feed: FeedNumbers) -> str | None:
+    """Return why a feed is not ready; that we have stopped it is no news."""
+    return None if feed.ready or feed.state == "STOPPED" else feed.last_reason
 
 
-def _state(feed: FeedNumbers) -> Text:
-    said = feed.state if feed.ready else _ailment(feed)
-    return Text(printable(said), style=_STYLES.get(feed.state, "default"))
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _slowest(lags: Iterable[float | None]) -> float | None:

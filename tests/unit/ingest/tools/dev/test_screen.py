@@ -3,12 +3,13 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from ingest.tools.dev.progress import FeedNumbers
-from ingest.tools.dev.screen import Guarded, LiveTable, Plain, make_screen, printable, summary
+from ingest.tools.dev.screen import Guarded, LiveTable, Plain, make_screen, printable, summary, table
 from tests.support.connections import ManualClock
 
 READY = FeedNumbers(
@@ -58,9 +59,23 @@ def test_the_table_shows_state_rates_counts_and_lag() -> None:
     screen.show([READY, LOST])
     screen.close(["frames=1"])
     text = shown(console)
-    for expected in ("frames/s", "queue depth", "trades", "READY", "100", "1,234", "3 ms", "41 ms", "BACKING_OFF"):
+    for expected in ("frames/s", "depth", "trades", "READY", "100", "1,234", "3 / 41", "BACKING_OFF", "with 1012"):
         assert expected in text
     assert text.endswith("frames=1\n")
+
+
+def test_the_table_fits_into_80_columns_with_large_numbers() -> None:
+    large = replace(READY, enqueued=12_345_678, frames_rate=123_456.0, processed_rate=14_000.0, depth=20_000, lag_p99=12_345.0)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console.print(table([large, LOST]))
+    lines = shown(console).splitlines()
+    [row] = [line for line in lines if "trades" in line]
+    assert row.split() == ["trades", "READY", "123,456", "12,345,678", "1", "20,000", "14,000", "3", "/", "12,345"]
+    assert "…" not in shown(console)
+
+
+def test_a_stop_that_we_asked_for_needs_no_reason() -> None:
+    assert summary([replace(LOST, state="STOPPED", last_reason="stopped")]).endswith(" books=STOPPED")
 
 
 def test_what_a_process_says_stands_above_the_table_and_cannot_steer_the_terminal() -> None:
