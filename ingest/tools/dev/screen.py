@@ -123,7 +123,7 @@ def table(feeds: Sequence[FeedNumbers]) -> Table:
     """Lay the numbers out, one row a feed, to fit into 80 columns; what ails a feed stands below."""
     ailments = [f"{feed.name}: {reason}" for feed in feeds if (reason := _reason(feed))]
     caption = Text("\n".join([*map(printable, ailments), "Ctrl-C ends in order"]), style="dim")
-    grid = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    grid = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     grid.add_column("feed")
     grid.add_column("state", min_width=len("BACKING_OFF"))  # so that the table does not jump at every reconnect
     for column in _COLUMNS:
