@@ -39,6 +39,7 @@ from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
 from ingest.telemetry.bus import Bus, Sink
 from ingest.telemetry.log import LogSink, log_event
+from ingest.telemetry.masking import hide_secrets_of
 from ingest.telemetry.sentry import SentrySink, init_sentry
 from ingest.telemetry.subscribers import subscriber_sinks
 from settings.environment import Environment
@@ -71,6 +72,7 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
 
     Raises `SettingsError` with every reference that leads nowhere and with what Redis has against us.
     """
+    hide_secrets_of(settings)
     references = resolve_all(settings)
     broker = build_broker(settings, references)
     try:

@@ -18,6 +18,7 @@ import redis
 from ingest.broker.queues import QueueDepth, queue_depths
 from ingest.broker.status import publish_status
 from ingest.clock import Monotonic, monotonic
+from ingest.errors import BrokerError
 from ingest.events import Publish
 from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
@@ -55,7 +56,7 @@ class Reporter:
         try:
             depths = queue_depths(self._client, self._namespace, [watch.queue for watch in self._watches])
             publish_status(self._client, self._namespace, "supervisor", self._id, self._snapshot(depths), final)
-        except (redis.RedisError, OSError):
+        except BrokerError:
             return False  # the publishers tell of it; the snapshot in Redis expires by itself
         now = self._clock()
         for watch in self._watches:

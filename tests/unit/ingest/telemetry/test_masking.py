@@ -30,15 +30,29 @@ def test_odd_texts_never_raise(text: str) -> None:
 
 
 def test_hidden_values_go_wherever_they_stand() -> None:
-    hide([SecretStr("hunter2"), SecretStr("hunter2-and-more")])
+    hide([SecretStr("hunter2-"), SecretStr("hunter2-and-more")])
 
-    assert mask_text("Bearer hunter2-and-more, or hunter2") == "Bearer ***, or ***"
+    assert mask_text("Bearer hunter2-and-more, or hunter2-") == "Bearer ***, or ***"
 
 
 def test_values_too_short_to_be_secrets_stay() -> None:
-    hide([SecretStr("1"), SecretStr("")])
+    hide([SecretStr("1"), SecretStr(""), SecretStr("BTC/USD")])
 
-    assert mask_text("attempt 1 of 11") == "attempt 1 of 11"
+    assert mask_text("attempt 1 of 11 for BTC/USD") == "attempt 1 of 11 for BTC/USD"
+
+
+def test_of_a_url_that_is_a_secret_the_host_may_be_seen() -> None:
+    hide([SecretStr("wss://example.com/s3cr3t-path"), SecretStr("ws://127.0.0.1:1234")])
+
+    assert mask_text("wss://example.com/s3cr3t-path and ws://127.0.0.1:1234") == "wss://example.com/*** and ws://127.0.0.1:1234"
+
+
+def test_names_from_the_environment_stay() -> None:
+    feed = FeedSettings(name="trades", url="wss://example.com", actor="handle_trade", secrets=(SecretStr("handle_trade"),))
+
+    hide_secrets_of(Settings(feeds={"trades": feed}))
+
+    assert mask_text("actor=handle_trade") == "actor=handle_trade"
 
 
 def test_what_settings_hold_in_secret_is_hidden() -> None:

@@ -32,7 +32,7 @@ def test_the_last_reason_is_shown_after_a_reconnect_and_while_the_feed_is_not_re
     waiting = replace(BEFORE, state="BACKING_OFF")
 
     for now in (reconnected, waiting):
-        assert summary_fields("trades", BEFORE, now, 30.0)["last_reason"] == "closed with 1001"
+        assert summary_fields("trades", BEFORE, now, 30.0)["last_reason"] == "closed by the server with 1001"
 
 
 def test_no_time_between_two_lines_is_no_division_by_zero() -> None:

@@ -1,0 +1,27 @@
+"""The supervisor's reports while Redis comes and goes."""
+
+from __future__ import annotations
+
+from ingest.broker.status import read_statuses
+from ingest.events import DeadLettersGrew, Event
+from ingest.service.reporter import Reporter
+from ingest.service.watch import QueueWatch
+from tests.support.redis_server import Valkey
+
+
+def test_an_outage_of_redis_silences_the_reports_and_no_more(valkey: Valkey) -> None:
+    told: list[Event] = []
+    client = valkey.client()
+    reporter = Reporter(client, "ns", [], [QueueWatch("trades", "trades", 1000)], told.append)
+    assert reporter.report()
+
+    valkey.stop()
+    assert not reporter.report()
+    assert not reporter.report(final=True)
+
+    valkey.start()
+    client.zadd("ns:trades.XQ", {"dead": 1.0})
+    assert reporter.report()
+    [status] = read_statuses(client, "ns")
+    assert status["queues"] == {"trades": {"depth": 0, "dead": 1}}
+    assert [type(event) for event in told] == [DeadLettersGrew]
