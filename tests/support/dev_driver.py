@@ -1,7 +1,8 @@
 """A run of `dev` with stand-ins for supervisor and workers, as a process of its own.
 
 The stand-ins speak the real contract (snapshots in Redis, messages in Dramatiq's keys, SIGTERM) and misbehave as FAKE_INGEST and
-FAKE_WORKER say: ``deaf`` (ignores SIGTERM), ``crash`` (exits with 3 after a second), ``lose`` (forgets every second message).
+FAKE_WORKER say: ``deaf`` (ignores SIGTERM), ``crash`` (exits with 3 after a second), ``lose`` (forgets every second message),
+``idle`` (takes nothing). FAKE_SERVER=broken gives the server a directory that is not there.
 
 Usage: python -m tests.support.dev_driver DIRECTORY [SECONDS]
 """
@@ -16,8 +17,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ingest.tools.dev import embedded
+from ingest.tools.dev import run as run_module
 from ingest.tools.dev.plan import Plan
-from ingest.tools.dev.run import run
 from settings.model import BrokerSettings, FeedSettings, Settings, SupervisorSettings
 
 _COMMON = """
@@ -77,7 +78,7 @@ def publish(final=False):
     publish_status(client, "dramatiq", "worker", identity, {"feeds": {"trades": feed}}, final)
 print("worker is up", flush=True)
 while not stopping:
-    taken = client.lpop("dramatiq:trades")
+    taken = client.lpop("dramatiq:trades") if mode != "idle" else None
     if taken is not None:
         client.hdel("dramatiq:trades.msgs", taken)
         count += 1
@@ -99,7 +100,10 @@ def main(directory: Path, seconds: float | None) -> int:
     """Write the stand-ins and run them."""
     for name, text in (("fake_ingest.py", FAKE_INGEST), ("fake_worker.py", FAKE_WORKER)):
         (directory / name).write_text(text)
+    run_module.EMPTYING = 1.0
     server = embedded.prepare(tcp=False)
+    if os.environ.get("FAKE_SERVER") == "broken":
+        server.directory.rmdir()
     python = shlex.quote(sys.executable)
     plan = Plan(
         directory=directory,
@@ -113,7 +117,7 @@ def main(directory: Path, seconds: float | None) -> int:
         embedded=server,
         seconds=seconds,
     )
-    return run(plan, os.getppid(), sys.stdout)
+    return run_module.run(plan, os.getppid(), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ class Embedded:
         if not self.port:
             where += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
         keep = ["--dir", str(self.directory), "--logfile", str(self.log), "--save", "", "--appendonly", "no"]
-        return shlex.join([str(get_binary_path()), *where, *keep, "--daemonize", "no"])
+        # The title would hide the command line, and overwrite the environment, by which a process can be told from others.
+        return shlex.join([str(get_binary_path()), *where, *keep, "--daemonize", "no", "--set-proc-title", "no"])
 
     def last_words(self, lines: int = 5) -> str:
         """Return the end of the server's log, for a server that did not come up."""

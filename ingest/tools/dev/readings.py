@@ -9,10 +9,9 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import redis
-
-from ingest.broker.clients import make_client
+from ingest.broker.clients import make_client, translated
 from ingest.broker.status import read_statuses
+from ingest.errors import BrokerError
 from ingest.tools.dev.progress import Snapshot
 from settings.model import BrokerSettings
 
@@ -49,15 +48,16 @@ class Readings:
     def answers(self) -> bool:
         """Say whether the server is there."""
         try:
-            return bool(self._client.ping())
-        except (redis.RedisError, OSError):
+            with translated():
+                return bool(self._client.ping())
+        except BrokerError:
             return False
 
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshots of this run's processes: others may share the server."""
         try:
             statuses = read_statuses(self._client, self._namespace)
-        except (redis.RedisError, OSError):
+        except BrokerError:
             return []
         return [status for status in statuses if self._is_ours(status["id"])]
 
@@ -65,14 +65,14 @@ class Readings:
         """Count what is left in queues; None if the server does not answer."""
         keys = [f"{self._namespace}:{queue}" for queue in queues]
         try:
-            with self._client.pipeline(transaction=False) as pipe:
+            with translated(), self._client.pipeline(transaction=False) as pipe:
                 for key in keys:
                     # The hashes, not the lists: they hold a message until it is acknowledged.
                     pipe.hlen(f"{key}.msgs")
                     pipe.hlen(f"{key}.DQ.msgs")
                     pipe.zcard(f"{key}.XQ")
                 counts = pipe.execute()
-        except (redis.RedisError, OSError):
+        except BrokerError:
             return None
         return Left(waiting=sum(counts[0::3]), delayed=sum(counts[1::3]), dead=sum(counts[2::3]))
 
