@@ -17,6 +17,7 @@ from settings.model import Settings
 #: Shorter values are hidden in URLs only: symbols and numbers come from the environment, too, and hiding every "1" or
 #: "BTC/USD" would make logs unreadable.
 SHORTEST = 8
+SHORTEST_IN_URL = 4
 
 _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>\\]+")
 
@@ -36,7 +37,7 @@ def hide(secrets: Iterable[SecretStr]) -> None:
     global _hidden
     values = {secret.get_secret_value() for secret in chain(_hidden, secrets)}
     # The longest first: a secret may contain another.
-    _hidden = tuple(SecretStr(value) for value in sorted(values, key=len, reverse=True))
+    _hidden = tuple(SecretStr(value) for value in sorted(values, key=len, reverse=True) if len(value) >= SHORTEST_IN_URL)
 
 
 def mask_text(text: str) -> str:
