@@ -1,7 +1,8 @@
 """The consumer of our broker: Dramatiq's own, for which a stalled Redis is a lost connection.
 
 The rule: whatever goes wrong between a worker and Redis is a `ConnectionClosed`, after which Dramatiq reconnects; redis-py's
-``TimeoutError`` is no ``ConnectionError``, and would end the consumer's thread.
+``TimeoutError`` is no ``ConnectionError``, and would end the consumer's thread; and Dramatiq's ``requeue`` lets both through, which
+would end a worker's shutdown half-way.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ class RedisConsumer(_RedisConsumer):
     """Fetches and acknowledges as Dramatiq's own consumer does."""
 
     def ack(self, message: MessageProxy) -> None:
-        with _timeout_is_closed():
+        with _unanswered_is_closed():
             super().ack(message)
 
     def nack(self, message: MessageProxy) -> None:
-        with _timeout_is_closed():
+        with _unanswered_is_closed():
             super().nack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        with _timeout_is_closed():
+        with _unanswered_is_closed():
             super().requeue(messages)
 
     def __next__(self) -> MessageProxy | None:
-        with _timeout_is_closed():
+        with _unanswered_is_closed():
             message: MessageProxy | None = super().__next__()
         return message
 
 
 @contextmanager
-def _timeout_is_closed() -> Iterator[None]:
+def _unanswered_is_closed() -> Iterator[None]:
     try:
         yield
-    except redis.TimeoutError as error:
+    except (redis.TimeoutError, redis.ConnectionError) as error:
         raise ConnectionClosed(error) from None
