@@ -1,8 +1,8 @@
 """The consumer of our broker: Dramatiq's own, for which a stalled Redis is a lost connection.
 
 The rule: whatever goes wrong between a worker and Redis is a `ConnectionClosed`, after which Dramatiq reconnects; redis-py's
-``TimeoutError`` is no ``ConnectionError``, and would end the consumer's thread; and Dramatiq's ``requeue`` lets both through, which
-would end a worker's shutdown half-way.
+``TimeoutError`` is no ``ConnectionError``, and would end the consumer's thread; and Dramatiq's ``requeue`` lets both through,
+which would end a worker's shutdown half-way.
 """
 
 from __future__ import annotations

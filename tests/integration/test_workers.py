@@ -190,6 +190,16 @@ def test_the_status_comes_every_second_and_survives_an_outage_of_redis(
     assert process.terminate() == 0, process.log
 
 
+def test_sigterm_ends_in_order_while_redis_is_away(shop: Project, valkey: Valkey) -> None:
+    process = shop.run("workers", REDIS_URL=valkey.url).ready()
+    valkey.stop()
+    wait_until(lambda: "status_unavailable" in process.log, 30, "the outage to be noticed")
+
+    assert process.terminate() == 0, process.log
+    assert "Worker has been shut down." in process.log
+    assert "Traceback" not in process.log
+
+
 def test_the_users_own_middleware_is_active(shop: Project, valkey: Valkey, client: redis.Redis) -> None:
     shop.write(
         "shop/plumbing.py",
