@@ -40,9 +40,11 @@ def run_dev(
     # Only now: these import what the extra brings.
     from ingest.tools.dev.plan import Refused, Request, make_plan
     from ingest.tools.dev.run import run
-    from ingest.tools.dev.stop import parent_of
+    from ingest.tools.dev.stop import PARENT, parent_of
+    from ingest.tools.dev.terminal import foreground
 
     environ = dict(os.environ)
+    under_make = PARENT in environ
     parent = parent_of(environ)
     request = Request(feeds, seconds, rate, seed, tuple(symbols), faults, tcp)
     try:
@@ -50,4 +52,5 @@ def run_dev(
     except Refused as error:
         print(error, file=sys.stderr)
         return 2
-    return run(plan, parent, sys.stdout)
+    with foreground(under_make=under_make):
+        return run(plan, parent, sys.stdout)
