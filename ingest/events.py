@@ -83,7 +83,7 @@ class FeedGaveUp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedRestarted(Event):
-    """A crash in our own loop ended one of the feed's threads; it starts again after ``delay`` seconds (None: one crash too many)."""
+    """A fault of ours ended one of the feed's threads; it starts again after ``delay`` seconds (None: it was one too many)."""
 
     cause: BaseException
     delay: float | None

@@ -26,7 +26,6 @@ from ingest.events import (
     StateChanged,
 )
 
-
 #: Seconds for which reading must stand still to be worth telling: under full load it stops and goes on many times a second.
 BLOCKED_AFTER = 1.0
 
@@ -95,7 +94,10 @@ class FeedStatus:
         self.publish(FeedGaveUp(telemetry_id=self.label, reason=reason))
 
     def block(self) -> float | None:
-        """Reading has stopped, or still stands: told once it has for `BLOCKED_AFTER`; return the seconds until then, None after."""
+        """Reading has stopped, or still stands: told once it has stood for `BLOCKED_AFTER`.
+
+        Returns the seconds until then, None after it.
+        """
         now = self.clock()
         if self._blocked_at is None:
             self._blocked_at = now

@@ -1,6 +1,7 @@
 """The supervisor process: from a server's frames to Redis, what it survives, and how it ends."""
 
 import signal
+from functools import partial
 from textwrap import dedent
 
 from ingest.broker.status import read_statuses
@@ -10,7 +11,8 @@ from tests.support.waiting import wait_until
 
 
 def feeds(url, name="trades", extra=""):
-    return f'[feeds.{name}]\nurl = "{url}"\nactor = "handle"\nqueue = "trades"\nretry = {{ initial = 0.05, max = 0.1 }}\n{dedent(extra)}\n'
+    keys = f'url = "{url}"\nactor = "handle"\nqueue = "trades"\nretry = {{ initial = 0.05, max = 0.1 }}'
+    return f"[feeds.{name}]\n{keys}\n{dedent(extra)}\n"
 
 
 def numbers(count, start=0):
@@ -68,35 +70,41 @@ def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):
 
 
 def test_with_no_feed_left_the_process_ends_with_1(tmp_path, shared_valkey):
-    with ScriptedServer(lambda client: client.refuse(410)) as server:
-        with SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor:
-            assert supervisor.wait() == 1
+    with (
+        ScriptedServer(lambda client: client.refuse(410)) as server,
+        SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor,
+    ):
+        assert supervisor.wait() == 1
     assert "feed_gave_up" in supervisor.log
 
 
 def test_redis_that_stands_still_at_the_end_costs_what_is_left_and_says_so(tmp_path, valkey):
     settings = "[supervisor]\nshutdown_timeout = 3\n"
-    with ScriptedServer(counting_for_ever) as server:
-        with SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor:
-            client = valkey.client()
-            wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
-            with valkey.stalled():
-                assert supervisor.stop(timeout=15) == 1
+    with (
+        ScriptedServer(counting_for_ever) as server,
+        SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor,
+    ):
+        client = valkey.client()
+        wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
+        with valkey.stalled():
+            assert supervisor.stop(timeout=15) == 1
     assert "feed_drained" in supervisor.log
     assert "lost=0" not in supervisor.log.split("feed_drained")[1].split("\n")[0]
 
 
 def test_a_second_signal_ends_at_once(tmp_path, valkey):
     settings = "[supervisor]\nshutdown_timeout = 600\n"
-    with ScriptedServer(counting_for_ever) as server:
-        with SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor:
-            client = valkey.client()
-            wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
-            with valkey.stalled():
-                supervisor.signal(signal.SIGTERM)
-                server.wait_until(lambda: server.recordings[0].left, "the close of the connection")
-                supervisor.signal(signal.SIGTERM)
-                assert supervisor.wait(15) == 1
+    with (
+        ScriptedServer(counting_for_ever) as server,
+        SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor,
+    ):
+        client = valkey.client()
+        wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
+        with valkey.stalled():
+            supervisor.signal(signal.SIGTERM)
+            server.wait_until(lambda: server.recordings[0].left, "the close of the connection")
+            supervisor.signal(signal.SIGTERM)
+            assert supervisor.wait(15) == 1
 
 
 def test_redis_that_is_restarted_loses_and_doubles_nothing(tmp_path, make_valkey):
@@ -174,27 +182,35 @@ def test_the_users_faults_and_subscribers_touch_no_other_feed(tmp_path, shared_v
     assert "ZeroDivisionError: in the user's code" in supervisor.log
 
 
+def is_filled(client, messages):
+    return client.llen("dramatiq:trades") >= messages
+
+
 def test_a_full_queue_stops_at_its_watermark_and_goes_on_below_the_low_one(tmp_path, shared_valkey):
     queue = "[queues.trades]\nhigh_watermark = 100\nlow_watermark = 10\n"
     backlog = "backlog = { messages = 50 }"
-    with ScriptedServer(lambda client: client.send(*numbers(1000))) as server:
-        with SupervisorProcess(tmp_path, queue + feeds(server.url, extra=backlog), shared_valkey.url) as supervisor:
-            client = shared_valkey.client()
-            taken = []
-            while len(taken) < 1000:
-                wait_until(lambda: client.llen("dramatiq:trades") >= min(100, 1000 - len(taken)), 20, "a full queue")
-                assert client.llen("dramatiq:trades") <= 100
-                taken += payloads_in(client)
-                client.delete("dramatiq:trades", "dramatiq:trades.msgs")
-            assert supervisor.stop() == 0
+    with (
+        ScriptedServer(lambda client: client.send(*numbers(1000))) as server,
+        SupervisorProcess(tmp_path, queue + feeds(server.url, extra=backlog), shared_valkey.url) as supervisor,
+    ):
+        client = shared_valkey.client()
+        taken = []
+        while len(taken) < 1000:
+            wait_until(partial(is_filled, client, min(100, 1000 - len(taken))), 20, "a full queue")
+            assert client.llen("dramatiq:trades") <= 100
+            taken += payloads_in(client)
+            client.delete("dramatiq:trades", "dramatiq:trades.msgs")
+        assert supervisor.stop() == 0
     assert taken == numbers(1000)
 
 
 def test_dead_letters_that_grow_are_told(tmp_path, shared_valkey):
-    with ScriptedServer(lambda client: client.send("x")) as server:
-        with SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor:
-            client = shared_valkey.client()
-            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a first look at the queue")
-            client.zadd("dramatiq:trades.XQ", {"some-id": 1})
-            supervisor.wait_for_log("dead_letters_grew feed=trades queue=trades added=1 total=1")
-            assert supervisor.stop() == 0
+    with (
+        ScriptedServer(lambda client: client.send("x")) as server,
+        SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as supervisor,
+    ):
+        client = shared_valkey.client()
+        wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a first look at the queue")
+        client.zadd("dramatiq:trades.XQ", {"some-id": 1})
+        supervisor.wait_for_log("dead_letters_grew feed=trades queue=trades added=1 total=1")
+        assert supervisor.stop() == 0

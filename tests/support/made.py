@@ -81,5 +81,7 @@ def make_command(*variables: str) -> list[str]:
 
 def environment(mark: str, **environ: str) -> dict[str, str]:
     """Return our environment with the mark, without what `make test` or a developer's shell may have put there."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "FEEDS", "REDIS_", "LOG_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "FEEDS", "REDIS_", "LOG_"))
+    }
     return {**kept, VARIABLE: mark, "WORKER_PROCESSES": "1", "WORKER_THREADS": "2", **environ}

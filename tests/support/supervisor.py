@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import dramatiq
+
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
