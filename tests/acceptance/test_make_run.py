@@ -79,12 +79,14 @@ def test_a_file_that_is_wrong_starts_nothing(make: Make, tmp_path: Path) -> None
 def test_the_killing_of_a_part_ends_the_others_in_order_and_is_said(make: Make, name: str) -> None:
     run = make()
     run.until_it_flows()
+    directory = run.directory()
     part = run.parts()[name.partition("'")[0]]
     if name == "worker's child":
         [part] = [child for child in run.children_of(part) if "dramatiq workers" in child.command]
     os.kill(part.pid, signal.SIGKILL)
     assert run.process.wait(60) == 2
     assert marked(run.mark) == []
+    assert not directory.exists()
     how = "exit code" if "child" in name else "killed by SIGKILL"
     assert any(line.startswith(f"dev: {name.partition(chr(39))[0]} ended unexpectedly ({how}") for line in run.said)
     assert any(line.endswith("Error 1") for line in run.said)
@@ -94,9 +96,11 @@ def test_the_killing_of_a_part_ends_the_others_in_order_and_is_said(make: Make, 
 def test_the_killing_of_who_started_them_ends_all(make: Make, name: str) -> None:
     run = make()
     run.until_it_flows()
+    directory = run.directory()
     os.kill(run.parts()[name].pid, signal.SIGKILL)
     run.process.wait(60)
     run.until_nothing_is_left()
+    assert not directory.exists()
     if name == "make":
         numbers = run.numbers()
         assert numbers["enqueued"] == numbers["processed"], "dev noticed, and ended in order"

@@ -129,15 +129,17 @@ def test_a_run_that_processed_nothing_was_no_good_one(run: Driven) -> None:
     assert any(line.endswith("messages: still waiting in the queue") for line in run.said)
 
 
-def test_a_server_that_does_not_start_is_the_only_thing_started(run: Driven) -> None:
-    run.start(FAKE_SERVER="broken")
+@pytest.mark.parametrize(("fault", "why"), [("taken", "Address already in use"), ("homeless", "No such file or directory")])
+def test_a_server_that_does_not_start_is_the_only_thing_started_and_says_why(run: Driven, fault: str, why: str) -> None:
+    run.start(FAKE_SERVER=fault)
     assert run.end() == 1
     assert any(line.startswith("dev: server did not start") for line in run.said)
+    assert any(why in line for line in run.said)
     assert not any("is up" in line for line in run.said)
 
 
 def test_without_a_server_nobody_is_given_time_to_drain(run: Driven) -> None:
-    run.start(FAKE_INGEST="deaf")
+    run.start()
     run.until_up()
     os.kill(run.find("valkey-server").pid, signal.SIGKILL)
     assert run.end(timeout=30.0) == 1

@@ -2,7 +2,7 @@
 
 The stand-ins speak the real contract (snapshots in Redis, messages in Dramatiq's keys, SIGTERM) and misbehave as FAKE_INGEST and
 FAKE_WORKER say: ``deaf`` (ignores SIGTERM), ``crash`` (exits with 3 after a second), ``lose`` (forgets every second message),
-``idle`` (takes nothing). FAKE_SERVER=broken gives the server a directory that is not there.
+``idle`` (takes nothing). FAKE_SERVER says what the server cannot have: its port (``taken``) or its directory (``homeless``).
 
 Usage: python -m tests.support.dev_driver DIRECTORY [SECONDS]
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -101,9 +103,12 @@ def main(directory: Path, seconds: float | None) -> int:
     for name, text in (("fake_ingest.py", FAKE_INGEST), ("fake_worker.py", FAKE_WORKER)):
         (directory / name).write_text(text)
     run_module.EMPTYING = 1.0
+    occupied = socket.create_server(("127.0.0.1", 0))
     server = embedded.prepare(tcp=False)
-    if os.environ.get("FAKE_SERVER") == "broken":
-        server.directory.rmdir()
+    if os.environ.get("FAKE_SERVER") == "taken":
+        server = replace(server, port=occupied.getsockname()[1])
+    if os.environ.get("FAKE_SERVER") == "homeless":
+        server = replace(server, directory=directory / "missing" / "deeper")
     python = shlex.quote(sys.executable)
     plan = Plan(
         directory=directory,

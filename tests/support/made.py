@@ -61,6 +61,12 @@ class MakeRun:
     def children_of(self, parent: Process) -> list[Process]:
         return [process for process in marked(self.mark) if process.parent == parent.pid]
 
+    def directory(self) -> Path:
+        """Return the embedded server's temporary directory."""
+        directory = Path(self.parts()["server"].command.split("--dir ")[1].split()[0])
+        assert directory.is_dir()
+        return directory
+
     def until_nothing_is_left(self) -> None:
         wait_until(lambda: not marked(self.mark), 45.0, "the end of every process")
 

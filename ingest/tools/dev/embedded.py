@@ -6,6 +6,7 @@ The rule: this names the command and the address; who starts and ends it is the 
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import socket
 import tempfile
@@ -37,6 +38,10 @@ class Embedded:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}?db=0"
 
+    def make_directory(self) -> None:
+        """Make the directory, for this user only; whoever removes it must know of it before."""
+        self.directory.mkdir(mode=0o700)
+
     def command(self) -> str:
         """Return the server's command line: in memory only, reachable from this machine only."""
         where = ["--bind", "127.0.0.1", "--port", str(self.port)]
@@ -55,15 +60,15 @@ class Embedded:
 
 
 def prepare(*, tcp: bool) -> Embedded:
-    """Make the directory, and choose a free port if `tcp`."""
+    """Choose a directory, and a free port if `tcp`."""
     return Embedded(short_directory(), free_port() if tcp else 0)
 
 
 def short_directory() -> Path:
-    """Make a private directory whose path leaves room for a socket's name."""
+    """Return an unguessable path, not yet made, that leaves room for a socket's name."""
     # macOS' own temporary directory is too long for a socket address.
-    parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes a private, unguessable directory in it
-    directory = Path(tempfile.mkdtemp(prefix="dw-", dir=parent))
+    parent = Path("/tmp")  # noqa: S108 - the directory is made private, and must not be there before
+    directory = (parent if parent.is_dir() else Path(tempfile.gettempdir())) / f"dw-{secrets.token_hex(6)}"
     if len(str(directory / "s")) > _LONGEST_PATH:
         raise OSError(f"the temporary directory's path is too long for a socket: {directory}")
     return directory

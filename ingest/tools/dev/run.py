@@ -87,6 +87,10 @@ class Run:
         """Start everything, what others need first."""
         if self._plan.embedded:
             self._crew.watchdog.clean(self._plan.embedded.directory)
+            try:
+                self._plan.embedded.make_directory()
+            except OSError as error:
+                raise StartFailed(f"server did not start: {error}") from error
             self._launch("server", self._plan.embedded.command(), SERVER_GRACE)
             self._await("server", self._readings.answers)
         if self._plan.simulator:

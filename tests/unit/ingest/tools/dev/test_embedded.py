@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture(params=[False, True], ids=["unix", "tcp"])
 def server(request: pytest.FixtureRequest) -> Iterator[Embedded]:
     server = prepare(tcp=request.param)
+    server.make_directory()
     process = subprocess.Popen(server.command(), shell=True, start_new_session=True)
     yield server
     process.terminate()
@@ -67,17 +68,19 @@ def test_a_server_that_is_not_there_costs_a_reading_only(tmp_path: Path) -> None
     assert Embedded(tmp_path).last_words() == ""
 
 
-def test_the_directory_is_private_and_short_enough_for_a_socket() -> None:
-    directory = short_directory()
-    assert directory.stat().st_mode & 0o777 == 0o700
-    assert len(str(Embedded(directory).socket)) < 60
-    directory.rmdir()
+def test_the_directory_is_private_nobody_elses_and_short_enough_for_a_socket() -> None:
+    server = prepare(tcp=False)
+    server.make_directory()
+    assert server.directory.stat().st_mode & 0o777 == 0o700
+    assert len(str(server.socket)) < 60
+    with pytest.raises(FileExistsError):
+        server.make_directory()
+    server.directory.rmdir()
 
 
-def test_a_temporary_directory_that_is_too_long_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    long = tmp_path / ("d" * 100)
-    long.mkdir()
-    monkeypatch.setattr(embedded.tempfile, "mkdtemp", lambda **_: str(long))
+def test_a_temporary_directory_that_is_too_long_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "Path", lambda text: Path("/no such") if text == "/tmp" else Path(text))
+    monkeypatch.setattr(embedded.tempfile, "gettempdir", lambda: "/" + "d" * 100)
     with pytest.raises(OSError, match="too long for a socket"):
         short_directory()
 

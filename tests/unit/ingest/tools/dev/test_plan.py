@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingest.tools import dev
-from ingest.tools.dev import embedded
 from ingest.tools.dev.plan import DEMO_FEEDS, ROOT, Plan, Refused, Request, make_plan
 
 OWN = """
@@ -20,38 +17,29 @@ actor = "handle"
 
 
 class Planner:
-    """Makes plans, and removes the directories that they were given."""
+    """Makes plans for a user's directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._made: list[Plan] = []
 
     def __call__(self, request: Request, **environ: str) -> Plan:
-        plan = make_plan(request, environ, self.directory)
-        self._made.append(plan)
-        return plan
+        return make_plan(request, environ, self.directory)
 
     def own(self, text: str = OWN) -> Path:
         path = self.directory / "mine.toml"
         path.write_text(text)
         return path
 
-    def close(self) -> None:
-        for plan in self._made:
-            if plan.embedded:
-                shutil.rmtree(plan.embedded.directory)
-
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Iterator[Planner]:
-    planner = Planner(tmp_path)
-    yield planner
-    planner.close()
+def plan(tmp_path: Path) -> Planner:
+    return Planner(tmp_path)
 
 
 def test_the_demonstration_uses_a_server_of_its_own_whatever_is_exported(plan: Planner) -> None:
     made = plan(Request(), REDIS_URL="redis://production.example:6379/0", FEEDS_FILE="/etc/feeds.toml")
     assert made.embedded is not None
+    assert not made.embedded.directory.exists(), "a plan makes nothing"
     assert made.env["REDIS_URL"] == made.embedded.url == made.settings.broker.url.get_secret_value()
     assert made.env["FEEDS_FILE"] == str(DEMO_FEEDS)
     assert set(made.settings.feeds) == {"trades", "books"}
@@ -98,17 +86,12 @@ def test_a_relative_file_is_that_of_the_users_directory(plan: Planner, monkeypat
     assert plan(Request(feeds=Path("mine.toml"))).env["FEEDS_FILE"] == str(own)
 
 
-def test_everything_wrong_with_the_file_is_refused_at_once_and_nothing_is_made(
-    plan: Planner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[bool] = []
-    monkeypatch.setattr(embedded, "prepare", lambda *, tcp: made.append(tcp))
+def test_everything_wrong_with_the_file_is_refused_at_once(plan: Planner) -> None:
     own = plan.own('[feeds.mine]\nurl = "http://x/"\nactor = "a"\nping_timout = 3\n')
     with pytest.raises(Refused) as refused:
         plan(Request(feeds=own))
     assert "feeds.mine.url" in str(refused.value)
     assert "feeds.mine.ping_timout" in str(refused.value)
-    assert made == []
 
 
 def test_the_users_own_procfile_comes_first(plan: Planner) -> None:
