@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import shlex
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from ingest.broker.status import read_statuses
 from tests.support.leftovers import kill_marked, marked, new_mark
 from tests.support.made import ROOT, MakeRun, environment, make_command
 from tests.support.redis_server import Valkey
+from tests.support.terminals import Terminal
 from tests.support.waiting import wait_until
 
 Make = Callable[..., MakeRun]
@@ -118,44 +116,24 @@ def test_the_killing_of_the_watchdog_changes_nothing(make: Make) -> None:
     run.until_nothing_is_left()
 
 
-class Terminal:
-    """A shell on a terminal of its own, that runs `make run` and then reads a line."""
-
-    def __init__(self) -> None:
-        self.mark = new_mark()
-        script = f'{shlex.join(make_command())}; code=$?; read line; echo "code=$code line=$line"'
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(ROOT)
-            os.execvpe("sh", ["sh", "-c", script], environment(self.mark, TERM="xterm", COLUMNS="100", LINES="40"))
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-    def until(self, text: str, timeout: float) -> None:
-        """Read what is shown until it holds a text."""
-        deadline = time.monotonic() + timeout
-        while text not in self.shown:
-            assert time.monotonic() < deadline, f"{text!r} was not shown:\n{self.shown[-3000:]}"
-            readable, _, _ = select.select([self._terminal], [], [], 0.2)
-            if readable:
-                self.shown += os.read(self._terminal, 65536).decode(errors="replace")
-
-    def close(self) -> None:
-        kill_marked(self.mark)
-        os.close(self._terminal)
-        os.waitpid(self.pid, 0)
+@pytest.fixture
+def mark() -> Iterator[str]:
+    mark = new_mark()
+    yield mark
+    kill_marked(mark)
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
+def terminal(mark: str) -> Iterator[Terminal]:
+    """Return the terminal of a shell that runs `make run` and then reads a line."""
+    script = f'{shlex.join(make_command())}; code=$?; read line; echo "code=$code line=$line"; read end'
+    terminal = Terminal(["sh", "-c", script], ROOT, environment(mark, TERM="xterm", COLUMNS="100", LINES="40"))
     yield terminal
+    kill_marked(mark)
     terminal.close()
 
 
-def test_on_a_terminal_there_is_a_table_and_ctrl_c_ends_it_with_code_0(terminal: Terminal) -> None:
+def test_on_a_terminal_there_is_a_table_and_ctrl_c_ends_it_with_code_0(terminal: Terminal, mark: str) -> None:
     terminal.until("READY", 60.0)
     terminal.type("\x1a")  # Ctrl-Z: a run that is stopped could not be continued, so nothing happens
     terminal.type("\x03")
@@ -165,4 +143,4 @@ def test_on_a_terminal_there_is_a_table_and_ctrl_c_ends_it_with_code_0(terminal:
     assert "code=0 line=hello" in terminal.shown
     assert "processed" in terminal.shown
     assert "dropped=0" in terminal.shown
-    assert marked(terminal.mark) == []
+    assert [process.pid for process in marked(mark)] == [terminal.process.pid], "nothing but the shell"
