@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -76,6 +77,10 @@ class MakeRun:
         return {name: int(value) for name, value in (part.split("=") for part in last.split())}
 
     def close(self) -> None:
+        """End it in order, so that it tidies up; kill what a failed test has left."""
+        self.process.terminate()  # make hands it on
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(45)
         kill_marked(self.mark)
         self.process.wait()
 
