@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run check format test unit docs lock clean
+.PHONY: help install install-dev run check format test unit bench docs lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -46,6 +46,9 @@ unit: install-dev  ## the unit tests alone
 
 test: check  ## everything
 	$(BIN)/python -m pytest -q -n 4 tests --ignore tests/unit $(PYTEST_ARGS)
+
+bench: install-dev  ## measure from socket to queue, beside what one writes by hand
+	$(BIN)/python -m benchmarks.into_the_queue
 
 docs: install-dev  ## write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
