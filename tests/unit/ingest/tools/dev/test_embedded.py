@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.support.waiting import wait_until
 def server(request: pytest.FixtureRequest) -> Iterator[Embedded]:
     server = prepare(tcp=request.param)
     server.make_directory()
-    process = subprocess.Popen(server.command(), shell=True, start_new_session=True)
+    process = subprocess.Popen(shlex.split(server.command()))
     yield server
     process.terminate()
     process.wait()
