@@ -87,12 +87,16 @@ class Callbacks:
                 raise
 
     def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:
-        """Return what becomes of one message; `FrameHandlerFailed`. The caller says once per read that it calls."""
+        """Return what becomes of one message; `FrameHandlerFailed`."""
+        status = self._status
+        status.running = ("on_frame", status.clock())  # not `calling`: this is done for every frame
         try:
             return handle_frame(self.session, payload)
         except FrameHandlerFailed as failure:
             self._tell("on_frame", failure.cause or failure)
             raise
+        finally:
+            status.running = None
 
     def _tell(self, where: str, cause: BaseException) -> None:
         self._status.publish(HandlerFailed(telemetry_id=self._status.label, where=where, cause=cause))

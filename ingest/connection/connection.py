@@ -37,6 +37,7 @@ from settings.model import FeedSettings
 CLOSE_TIMEOUT = 1.0
 
 _DATA = frozenset({str, bytes})
+_PINGS = frozenset({Ping, Pong})
 
 
 class Sink(Protocol):
@@ -202,28 +203,44 @@ class Connection:
         received_us = wall_us()
         kinds = set(map(type, received))
         self._liveness.heard(self._clock(), data=not kinds.isdisjoint(_DATA))
+        if not kinds.isdisjoint(_PINGS):
+            self._answer_pings(received)
         if self._passes_through and kinds <= _DATA:
             self._status.frames += len(received)
             self._deliver(received, received_us)
         else:
             self._each(received, received_us)
 
+    def _answer_pings(self, received: list[Received]) -> None:
+        """Answer the newest ping (RFC 6455, 5.5.3) and take pongs, before the session may need its time for the rest."""
+        ping = None
+        for item in received:
+            if isinstance(item, Ping):
+                ping = item
+            elif isinstance(item, Pong):
+                round_trip = self._liveness.pong(item.payload, self._clock())
+                if round_trip is not None:
+                    self._status.round_trip = round_trip
+        if ping is not None:
+            self._send([Pong(ping.payload)])
+
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
         pending: list[object] = []
-        with self._status.calling("on_frame"):
-            try:
-                for item in received:
-                    if isinstance(item, str | bytes):
-                        self._status.frames += 1
-                        if self._passes_through:
-                            pending.append(item)
-                        else:
-                            self._ask(item, pending, received_us)
+        try:
+            for item in received:
+                if isinstance(item, str | bytes):
+                    self._status.frames += 1
+                    if self._passes_through:
+                        pending.append(item)
                     else:
-                        self._control(item)
-            finally:
-                self._deliver(pending, received_us)
+                        self._ask(item, pending, received_us)
+                elif isinstance(item, Close):
+                    raise ClosedByServer(item.code, item.reason)
+                elif isinstance(item, Violation):
+                    raise ProtocolViolated(item.code, item.detail)
+        finally:
+            self._deliver(pending, received_us)
 
     def _ask(self, item: str | bytes, pending: list[object], received_us: int) -> None:
         result = self._callbacks.on_frame(item)
@@ -249,18 +266,6 @@ class Connection:
             self._sink.deliver(payloads, received_us)
         except PayloadRefused as error:
             raise FrameHandlerFailed(error, str(error)) from error
-
-    def _control(self, item: Ping | Pong | Close | Violation) -> None:
-        if isinstance(item, Ping):
-            self._send([Pong(item.payload)])
-        elif isinstance(item, Pong):
-            round_trip = self._liveness.pong(item.payload, self._clock())
-            if round_trip is not None:
-                self._status.round_trip = round_trip
-        elif isinstance(item, Close):
-            raise ClosedByServer(item.code, item.reason)
-        else:
-            raise ProtocolViolated(item.code, item.detail)
 
 
 def _farewell(transport: Transport, reason: EndReason) -> None:
