@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.callbacks import Callbacks, SessionMaker
+from ingest.connection.farewell import say_farewell
 from ingest.connection.frames import Close, Ping, Pong, Received, Violation
 from ingest.connection.liveness import Deadlines, Liveness
 from ingest.connection.outcome import session_failed
@@ -27,14 +28,10 @@ from ingest.errors import (
     PayloadRefused,
     ProtocolViolated,
     SendTimedOut,
-    SessionFailed,
     Stopped,
 )
 from settings.masking import mask_url
 from settings.model import FeedSettings
-
-#: How long, in seconds, the server has to answer our close before we cut.
-CLOSE_TIMEOUT = 1.0
 
 _DATA = frozenset({str, bytes})
 _PINGS = frozenset({Ping, Pong})
@@ -87,6 +84,7 @@ class Connection:
         self._passes_through = maker.passes_through
         self._ready = False
         self._url = ""
+        self._unsent: ConnectionDropped | SendTimedOut | None = None  # sending failed; what was read is handled first
 
     def run(self) -> ConnectionEnd:
         """Dial, bootstrap and read until the end; never raises an `EndReason`."""
@@ -99,7 +97,7 @@ class Connection:
             self._status.move(Trigger.UPGRADED)
             self._serve(transport)
         except EndReason as reason:
-            _farewell(transport, reason)
+            say_farewell(transport, reason)
             return self._status.end_of(reason)
         finally:
             transport.abort()  # a no-op once closed; frees the socket also when our own loop crashed
@@ -158,15 +156,23 @@ class Connection:
         except (ValueError, TypeError) as error:  # a text that UTF-8 cannot say: nothing of it has left
             raise FrameHandlerFailed(error, f"a frame cannot be sent: {error}") from error
 
+    def _send_or_note(self, frames: Sequence[Outgoing | Ping | Pong]) -> None:
+        """Send; where that fails, end the connection only after all that was read has been handled."""
+        if self._unsent is None:
+            try:
+                self._send(frames)
+            except (ConnectionDropped, SendTimedOut) as error:
+                self._unsent = error
+
     def _keep_alive(self) -> None:
         """Send the heartbeat and the ping that are due."""
         now = self._clock()
         if self._liveness.heartbeat_due(now):
-            self._send(self._callbacks.heartbeat())
+            self._send_or_note(self._callbacks.heartbeat())
             self._liveness.heartbeat_sent(now)
         if self._liveness.ping_due(now):
             payload = os.urandom(4)
-            self._send([Ping(payload)])
+            self._send_or_note([Ping(payload)])
             self._liveness.ping_sent(payload, now)
 
     def _may_read(self) -> bool:
@@ -181,16 +187,20 @@ class Connection:
 
     def _patience(self, reading: bool) -> float | None:
         """Return the seconds until something is due, None if nothing ever is."""
+        if self._unsent is not None:
+            return 0.0
         moment = self._liveness.next_at() - self._clock()
         until_told = None if reading else self._status.block()
         patience = moment if until_told is None else min(moment, until_told)
         return None if patience == float("inf") else max(0.0, patience)
 
     def _judge(self, *, drained: bool) -> None:
-        """End the connection if a deadline has passed.
+        """End the connection if a deadline has passed, or if it takes nothing any more and all that came is read.
 
         While unread data remains, the pong that we wait for may be behind it: then only after twice the time.
         """
+        if self._unsent is not None and (drained or isinstance(self._unsent, SendTimedOut)):
+            raise self._unsent
         now = self._clock()
         reason = self._liveness.expired(now if drained else now - self._feed.ping_timeout)
         if reason is not None:
@@ -222,7 +232,7 @@ class Connection:
                 if round_trip is not None:
                     self._status.round_trip = round_trip
         if ping is not None:
-            self._send([Pong(ping.payload)])
+            self._send_or_note([Pong(ping.payload)])
 
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
@@ -255,7 +265,7 @@ class Connection:
         """Send the reply, after what was emitted is in the backlog: a reply may tell the server that we have it."""
         self._deliver(pending, received_us)
         pending.clear()
-        self._send(result.reply)
+        self._send_or_note(result.reply)
         if result.ready:
             self._readied()
 
@@ -266,21 +276,3 @@ class Connection:
             self._sink.deliver(payloads, received_us)
         except PayloadRefused as error:
             raise FrameHandlerFailed(error, str(error)) from error
-
-
-def _farewell(transport: Transport, reason: EndReason) -> None:
-    """Close as RFC 6455 (7.1, 7.4) wants it for this reason; never hangs."""
-    if isinstance(reason, ConnectionDropped | SendTimedOut):
-        transport.abort()
-    elif isinstance(reason, ClosedByServer):
-        transport.close(1000 if reason.code == 1005 else reason.code, "", 0.0)
-    elif isinstance(reason, ProtocolViolated):
-        transport.close(reason.code, reason.detail[:100], CLOSE_TIMEOUT)
-    elif isinstance(reason, Stopped):
-        transport.close(1001, "", CLOSE_TIMEOUT)
-    elif isinstance(reason, SessionFailed):
-        transport.close(1000, "", CLOSE_TIMEOUT)
-    elif reason.setting is not None:
-        transport.close(1011, reason.setting, 0.0)  # the peer is silent: say it, and do not wait
-    else:
-        transport.close(1011, "", CLOSE_TIMEOUT)

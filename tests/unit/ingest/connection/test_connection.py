@@ -15,6 +15,7 @@ from ingest.errors import (
     PingTimedOut,
     ProtocolViolated,
     ReadyTimedOut,
+    SendTimedOut,
     SessionFailed,
     Stopped,
     UrlFailed,
@@ -290,3 +291,44 @@ def test_a_reply_that_no_frame_can_carry_is_the_sessions_failure():
     end = rig.run()
     assert type(end.reason) is FrameHandlerFailed
     assert rig.sink.payloads == ["a"]
+
+
+class Chatty(Session):
+    def on_frame(self, payload):
+        return Emit(payload, reply=["ok"])
+
+
+def test_a_connection_that_takes_no_reply_still_gives_all_that_it_brought():
+    def breaking():
+        rig.transport.broken = True
+        return ["a", Ping(b"1"), "b", "c"]
+
+    rig = Rig(Chatty, script=[breaking, ["d"], []])
+    end = rig.run()
+    assert end.reason == ConnectionDropped("broken pipe")
+    assert rig.sink.payloads == ["a", "b", "c", "d"]
+    assert rig.transport.sent == []
+
+
+def test_a_ping_that_cannot_leave_costs_nothing_that_came():
+    def late():
+        assert rig.transport.broken
+        return ["late"]
+
+    def breaking():
+        rig.transport.broken = True
+        return []
+
+    rig = Rig(script=[breaking, late, []], ping_interval=5.0)
+    assert rig.run().reason == ConnectionDropped("broken pipe")
+    assert rig.sink.payloads == ["late"]
+
+
+def test_a_server_that_does_not_read_is_left_though_it_sends_on():
+    def refuse(frames, timeout):
+        raise SendTimedOut(timeout)
+
+    rig = Rig(Chatty, script=[["a", "b"], ["never read"]])
+    rig.transport.send = refuse
+    assert type(rig.run().reason) is SendTimedOut
+    assert rig.sink.payloads == ["a", "b"]
