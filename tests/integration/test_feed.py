@@ -234,6 +234,7 @@ def test_an_announced_restart_is_followed_at_once():
         RunningFeed(server.url, Venue, retry=retry) as feed,
     ):
         feed.wait_for(lambda: feed.payloads == ["a", "b"], "the next connection")
+    assert [event.delay for event in feed.of(RetryScheduled)] == [0.0]
 
 
 @pytest.mark.parametrize(
