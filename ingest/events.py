@@ -131,6 +131,104 @@ class BrokerRecovered(Event):
     seconds: float
 
 
+#: Why frames may have been missed, or were dropped.
+GapCause = Literal[
+    "disconnected", "blocked", "failover", "restart", "dropped", "forgotten", "fenced", "rejected", "damaged", "lost"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFound(Event):
+    """Frames may have been missed, or were dropped, between ``from_us`` and ``to_us`` (wall-clock microseconds).
+
+    ``last_seq`` is the number of ``producer``'s last message before the gap, ``position`` what the feed's session said of its
+    place with it. ``count`` is how many payloads are known to be lost; None where nobody can know.
+    """
+
+    feed: str
+    cause: GapCause
+    from_us: int
+    to_us: int
+    producer: str
+    last_seq: int
+    position: Any = None
+    count: int | None = None
+    detail: str = ""
+
+
+#: Why a message that had its number is given up.
+DropReason = Literal["drop_oldest", "drop_newest", "fenced", "rejected", "vetoed", "damaged", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropsBegan(Event):
+    """Messages are being given up, from number ``first_seq`` on; `FramesDropped` will tell how many."""
+
+    reason: DropReason
+    producer: str
+    first_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesDropped(Event):
+    """``count`` messages with numbers from ``first_seq`` to ``last_seq`` were given up: an episode that is over."""
+
+    reason: DropReason
+    producer: str
+    count: int
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolingBegan(Event):
+    """Memory is full: what is read goes to the disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolingEnded(Event):
+    """All that was on the disk has gone on: what is read stays in memory again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolTrouble(Event):
+    """The disk refused, or a spool file was damaged and set aside; ``detail`` says which file and where it is now."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTaken(Event):
+    """This process leads the feed; ``before`` led last ("" if nobody did)."""
+
+    producer: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLost(Event):
+    """Another process leads the feed (``leader``); this one stands by, and ``held`` messages of it are late."""
+
+    leader: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingBy(Event):
+    """Another process leads the feed; this one has waited for ``seconds`` to take over. Told once a minute."""
+
+    leader: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedNameTaken(Event):
+    """A feed of the same name that reads something else leads; ``detail`` says what to do."""
+
+    leader: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueForgotten(Event):
     """Redis forgot what it had confirmed: messages up to number ``confirmed`` may be gone; it held ``held``."""
@@ -202,11 +300,12 @@ class GapFound(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedDrained(Event):
-    """The feed has stopped: frames read, messages emitted, enqueued and lost since the process started."""
+    """The feed has stopped: frames read, messages emitted, enqueued, left in the spool and lost since the process started."""
 
     read: int
     emitted: int
     enqueued: int
+    spooled: int
     lost: int
 
 

@@ -21,6 +21,7 @@ from ingest.broker.clients import dedicated_connection, make_client
 from ingest.broker.consumer import RedisConsumer
 from ingest.broker.hooks import EnqueueHooks, enqueue_hooks
 from ingest.broker.keys import Keys
+from ingest.broker.lease import Terms
 from ingest.broker.limits import Limits
 from ingest.broker.line import Connection, Line
 from ingest.broker.plain import PlainLine
@@ -110,10 +111,10 @@ class RateLimitedBroker(RedisBroker):
         """Return the limits of a queue."""
         return self._limits_by_queue.get(queue, self._limits_of_others)
 
-    def line(self, feed: str, group: str = "") -> Line:
+    def line(self, feed: str, group: str = "", terms: Terms | None = None) -> Line:
         """Return a line for one feed's publisher, with a connection of its own that is opened when it joins."""
         connect = cast("type[Connection]", partial(dedicated_connection, self.client))
-        return Line(connect, self.keys, feed, group, self.limits)
+        return Line(connect, self.keys, feed, group, self.limits, terms)
 
     def enqueue_hooks(self) -> EnqueueHooks:
         """Return what this broker's middleware wants called around every message that goes through a line."""
