@@ -131,33 +131,8 @@ class BrokerRecovered(Event):
     seconds: float
 
 
-#: Why frames may have been missed, or were dropped.
-GapCause = Literal[
-    "disconnected", "blocked", "failover", "restart", "dropped", "forgotten", "fenced", "rejected", "damaged", "lost"
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GapFound(Event):
-    """Frames may have been missed, or were dropped, between ``from_us`` and ``to_us`` (wall-clock microseconds).
-
-    ``last_seq`` is the number of ``producer``'s last message before the gap, ``position`` what the feed's session said of its
-    place with it. ``count`` is how many payloads are known to be lost; None where nobody can know.
-    """
-
-    feed: str
-    cause: GapCause
-    from_us: int
-    to_us: int
-    producer: str
-    last_seq: int
-    position: Any = None
-    count: int | None = None
-    detail: str = ""
-
-
 #: Why a message that had its number is given up.
-DropReason = Literal["drop_oldest", "drop_newest", "fenced", "rejected", "vetoed", "damaged", "lost"]
+DropReason = Literal["drop_oldest", "drop_newest", "fenced", "rejected", "vetoed", "unencodable", "damaged", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
