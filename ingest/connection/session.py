@@ -44,15 +44,13 @@ class To:
 class Emit:
     """Queue zero, one or many payloads (JSON values, ``bytes``, or `To`); send ``reply`` at once, ``ack`` once all are safe.
 
-    Safe is what Redis, or a spool that outlives the process, has confirmed. The acks of a connection leave in order, each only when
-    every payload up to its own is safe; at the end of the connection those that have not left are forgotten.
+    Safe is what Redis, or a spool that outlives the process, has confirmed. The acks of a connection leave in order, each only
+    when every payload up to its own is safe; at the end of the connection those that have not left are forgotten.
     """
 
     __slots__ = ("ack", "payloads", "ready", "reply")
 
-    def __init__(
-        self, *payloads: Any, reply: Sequence[Outgoing] = (), ack: Sequence[Outgoing] = (), ready: bool = False
-    ) -> None:
+    def __init__(self, *payloads: Any, reply: Sequence[Outgoing] = (), ack: Sequence[Outgoing] = (), ready: bool = False) -> None:
         self.payloads = payloads
         self.reply = reply
         self.ack = ack
@@ -60,8 +58,7 @@ class Emit:
 
     def __repr__(self) -> str:
         return (
-            f"Emit({len(self.payloads)} payloads, reply={len(self.reply)} frames, "
-            f"ack={len(self.ack)} frames, ready={self.ready})"
+            f"Emit({len(self.payloads)} payloads, reply={len(self.reply)} frames, ack={len(self.ack)} frames, ready={self.ready})"
         )
 
 

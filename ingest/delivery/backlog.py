@@ -36,12 +36,14 @@ class Backlog:
     """A first-in, first-out store between two threads, bounded by messages and by bytes of their data.
 
     The bound is for who asks `has_room` before reading: `put` never refuses, so the frames of one read always fit and the
-    overshoot is one read. ``on_room`` is called (without the lock) when a full backlog has room again; set it before the threads
-    start.
+    overshoot is one read. Called without the lock, and set before the threads start: ``on_room`` when a full backlog has room
+    again, ``on_commit`` when something was confirmed, ``on_drop`` with the number of what was given up.
     """
 
     def __init__(self, messages: int, size: int, on_room: Callable[[], None] = lambda: None) -> None:
         self.on_room = on_room
+        self.on_commit: Callable[[], None] = lambda: None
+        self.on_drop: Callable[[int], None] = lambda seq: None
         self._most = (messages, size)
         self._again = (int(messages * ROOM_AGAIN), int(size * ROOM_AGAIN))
         self._waiting: deque[Entry] = deque()
@@ -64,9 +66,18 @@ class Backlog:
     @property
     def oldest_us(self) -> int | None:
         """When the oldest entry was received; None if there is none."""
-        with self._changed:
-            oldest = next(chain(chain.from_iterable(self._taken), self._waiting), None)
+        oldest = self._oldest()
         return oldest.received_us if oldest is not None else None
+
+    @property
+    def oldest_seq(self) -> int | None:
+        """The number of the oldest entry; None if there is none."""
+        oldest = self._oldest()
+        return oldest.seq if oldest is not None else None
+
+    def _oldest(self) -> Entry | None:
+        with self._changed:
+            return next(chain(chain.from_iterable(self._taken), self._waiting), None)
 
     @property
     def has_waiting(self) -> bool:
@@ -116,6 +127,7 @@ class Backlog:
             room = self._let_go(done)
         if room:
             self.on_room()
+        self.on_commit()
         return done
 
     def rewind(self) -> None:
@@ -134,6 +146,7 @@ class Backlog:
             room = self._let_go([entry])
         if room:
             self.on_room()
+        self.on_drop(seq)
         return entry
 
     def wait(self, timeout: float) -> None:
