@@ -19,6 +19,7 @@ class Intake:
     Parameters:
       before: what Dramatiq middleware makes of an encoded message before it is enqueued, or None; called once per message.
       label: the feed's ``telemetry_id``.
+      wake: wakes the feed's thread.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Intake:
         label: str,
         publish: Publish,
         before: Callable[[bytes], bytes] | None = None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._envelope = envelope
         self._backlog = backlog
@@ -38,11 +40,49 @@ class Intake:
         self._emitted = 0
         self._vetoed = 0
         self._closed = False
+        self._wake = wake
+        self._began = 0  # what had been taken when the connection began
+        self._dropped: int | None = None
+        self._notify_at: int | None = None
+        backlog.on_commit = self._notify
+        backlog.on_drop = self._note_drop
 
     @property
     def emitted(self) -> int:
         """How many payloads were taken."""
         return self._emitted
+
+    @property
+    def settled(self) -> int:
+        """The number up to which every payload is in Redis, and none of those taken since `begin` was dropped."""
+        oldest = self._backlog.oldest_seq
+        confirmed = self._emitted if oldest is None else oldest - 1
+        return confirmed if self._dropped is None else min(confirmed, self._dropped - 1)
+
+    @property
+    def dropped(self) -> int | None:
+        """The number of the first payload taken since `begin` and dropped."""
+        return self._dropped
+
+    def begin(self) -> None:
+        """A connection begins: what was taken and dropped before does not count any more."""
+        self._began, self._dropped = self._emitted, None
+
+    def notify_at(self, seq: int | None) -> None:
+        """Wake the feed once ``settled`` has reached ``seq``, or never can; None: not any more."""
+        self._notify_at = seq
+        self._notify()
+
+    def _notify(self) -> None:
+        seq = self._notify_at
+        if seq is not None and (self.settled >= seq or (self._dropped is not None and self._dropped <= seq)):
+            self._notify_at = None
+            self._wake()
+
+    def _note_drop(self, seq: int) -> None:
+        if seq > self._began and (self._dropped is None or seq < self._dropped):
+            self._dropped = seq
+            self._notify()
 
     @property
     def vetoed(self) -> int:
@@ -81,5 +121,6 @@ class Intake:
                 passed.append(entry._replace(data=before(entry.data)))
             except EnqueueVetoed as veto:
                 self._vetoed += 1
+                self._note_drop(entry.seq)
                 self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))
         return passed

@@ -37,6 +37,7 @@ LEVELS = MappingProxyType(
         events.BrokerUnavailable: logging.ERROR,
         events.BrokerRecovered: logging.INFO,
         events.QueueForgotten: logging.ERROR,
+        events.GapFound: logging.WARNING,
         events.MessageRejected: logging.ERROR,
         events.QueueStalled: logging.WARNING,
         events.DeadLettersGrew: logging.WARNING,
