@@ -66,7 +66,7 @@ class Backlog:
         self._full = False
         self._closed = False
         self._woken = False
-        self._notify_at: int | None = None
+        self._notify_at: tuple[Chain, int] | None = None
         self._untidy = False
         self._tidied_at = clock()
         self._changed = Condition()
@@ -163,14 +163,18 @@ class Backlog:
             chain.newest = entries[-1].last
             self._tiers.put(chain, entries)
             self._full = self._full or not self._tiers.has_place(chain)
+            due = self._notify_at is not None and self._is_due()
             self._changed.notify()
+        if due:  # given up, or safe on disk already
+            self.on_room()
 
-    def refuse(self, chain: Chain, entry: Entry, reason: DropReason) -> None:
-        """Give up an entry that was numbered and is not to be put."""
+    def refuse(self, chain: Chain, seq: int, received_us: int, reason: DropReason) -> None:
+        """Give up a message that has its number and is not to be put."""
         with self._changed:
-            chain.newest = entry.last
-            chain.note_unkept(entry.seq)
-            self._losses.drop(chain.producer, [entry], reason)
+            chain.newest = max(chain.newest, seq)
+            chain.note_unkept(seq)
+            self._losses.drop_range(chain.producer, seq, seq, 1, received_us, received_us, reason)
+            self._losses.end()
 
     def begin_connection(self, chain: Chain) -> None:
         """Let what was given up before count no more in what is settled."""
@@ -183,10 +187,13 @@ class Backlog:
         with self._changed:
             return self._settled(chain)
 
-    def notify_at(self, seq: int | None) -> None:
-        """Call ``on_room`` once everything up to ``seq`` is settled; None: no more."""
+    def notify_at(self, chain: Chain, seq: int | None) -> None:
+        """Call ``on_room`` once everything of a chain up to ``seq`` is settled, or never can be; None: no more."""
         with self._changed:
-            self._notify_at = seq
+            self._notify_at = None if seq is None else (chain, seq)
+            due = self._is_due()
+        if due:
+            self.on_room()
 
     # What the publish thread does.
 
@@ -205,7 +212,7 @@ class Backlog:
                 self._store.confirm(chain.producer, seq)
                 self._untidy = True
             self._tiers.let_go(done)
-            wanted = self._has_room_again() or self._is_due(chain)
+            wanted = self._has_room_again() | self._is_due()
         if wanted:
             self.on_room()
         return done
@@ -227,7 +234,7 @@ class Backlog:
             chain.note_unkept(entry.seq)
             self._losses.drop(chain.producer, [entry], "rejected")
             self._losses.end()
-            room = self._has_room_again()
+            room = self._has_room_again() | self._is_due()
         if room:
             self.on_room()
         return True
@@ -309,8 +316,12 @@ class Backlog:
         seq = chain.newest if on_disk else chain.confirmed
         return seq if chain.first_unkept is None else min(seq, chain.first_unkept - 1)
 
-    def _is_due(self, chain: Chain) -> bool:
-        if self._notify_at is None or self._settled(chain) < self._notify_at:
+    def _is_due(self) -> bool:
+        if self._notify_at is None:
+            return False
+        chain, seq = self._notify_at
+        never = chain.first_unkept is not None and chain.first_unkept <= seq
+        if self._settled(chain) < seq and not never:
             return False
         self._notify_at = None
         return True
