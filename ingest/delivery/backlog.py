@@ -12,21 +12,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
 from threading import Condition
-from typing import NamedTuple
+
+from ingest.delivery.entry import Entry
+
+__all__ = ["Backlog", "Entry"]
 
 #: A full backlog has room again at this part of its limits, so that reading does not stop and start with every batch.
 ROOM_AGAIN = 0.75
-
-
-class Entry(NamedTuple):
-    """One encoded message: its number, the last number it stands for, and when its (first) frame was read."""
-
-    seq: int
-    last: int
-    queue: str
-    id: bytes
-    data: bytes
-    received_us: int
 
 
 _LAST = attrgetter("last")
