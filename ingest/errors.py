@@ -19,14 +19,19 @@
     │   ├── Fenced                  another process leads the feed now
     │   └── Stopped                 we were asked to
     ├── PayloadRefused              an emitted value that no encoder takes
-    └── BrokerError                 Redis said no, or nothing
-        ├── BrokerUnreachable       no connection could be made, or the one we had broke
-        │   └── BrokerTimedOut      no answer in time
-        ├── BrokerRefused           an error in place of an answer
-        │   └── BrokerAuthFailed    wrong user or password
-        ├── BrokerTooOld            a server without what the scripts need
-        ├── EnqueueVetoed           a Dramatiq middleware did not let a message pass
-        └── ForeignWriter           somebody else writes under our producer's name
+    ├── BrokerError                 Redis said no, or nothing
+    │   ├── BrokerUnreachable       no connection could be made, or the one we had broke
+    │   │   └── BrokerTimedOut      no answer in time
+    │   ├── BrokerRefused           an error in place of an answer
+    │   │   └── BrokerAuthFailed    wrong user or password
+    │   ├── BrokerTooOld            a server without what the scripts need
+    │   ├── EnqueueVetoed           a Dramatiq middleware did not let a message pass
+    │   └── ForeignWriter           somebody else writes under our producer's name
+    └── SpoolError                  the disk said no, or gave back something else
+        ├── SpoolFull               the spool's limit is reached, or its disk takes no more
+        ├── SpoolDamaged            a file that cannot be read, or not all of it
+        ├── SpoolTooNew             a file of a newer version of this software
+        └── SpoolUnusable           the folder or the file cannot be used at all
 
 The rule: errors are values (compared by content), but not frozen, because Python itself writes their traceback; no text of a
 server or of Redis is trusted; what is shown is bounded and free of secrets.
@@ -361,3 +366,40 @@ class ForeignWriter(BrokerError):
 
     def __str__(self) -> str:
         return f"somebody else enqueues as producer {self.producer}: Redis holds {self.held}, only {self.sent} were sent"
+
+
+@dataclass(unsafe_hash=True)
+class SpoolError(IngestError):
+    """The disk said no, or gave back something else; ``path`` is the file or the folder."""
+
+    path: str
+    detail: str
+
+    _what = "the spool failed"
+
+    def __str__(self) -> str:
+        return f"{self._what}: {self.path}: {self.detail}"
+
+
+class SpoolFull(SpoolError):
+    """The spool's limit is reached, or its disk takes no more; nothing of what was to be written is stored."""
+
+    _what = "the spool is full"
+
+
+class SpoolDamaged(SpoolError):
+    """A file that cannot be read, or not all of it."""
+
+    _what = "the spool is damaged"
+
+
+class SpoolTooNew(SpoolError):
+    """A file of a newer version of this software, left as it is."""
+
+    _what = "the spool was written by a newer version"
+
+
+class SpoolUnusable(SpoolError):
+    """The folder or the file cannot be used at all."""
+
+    _what = "the spool cannot be used"

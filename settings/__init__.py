@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from settings.document import read_document
-from settings.environment import Environment, feeds_file
+from settings.environment import Environment, feeds_file, on_dyno
 from settings.model import Settings
 from settings.problems import Problem, SettingsError, explain, show_path, unknown_key
 from settings.substitution import Substitution
@@ -24,8 +24,11 @@ __all__ = ["Problem", "Settings", "SettingsError", "load"]
 _INJECTED = ("name", "secrets")
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings of a file (by default FEEDS_FILE, or feeds.toml); `SettingsError` with every problem."""
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ, *, spools: bool = True) -> Settings:
+    """Return the settings of a file (by default FEEDS_FILE, or feeds.toml); `SettingsError` with every problem.
+
+    ``spools``: whether this process, or one like it, will write to the feeds' spool folders, so that they must be there.
+    """
     problems: list[Problem] = []
     try:
         Environment.read(environ)
@@ -35,18 +38,20 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         document = read_document(path if path is not None else feeds_file(environ))
     except SettingsError as error:
         raise SettingsError([*problems, *error.problems]) from None
-    settings, found = _validated(document, environ)
+    settings, found = _validated(document, environ, spools)
     if settings is None or problems:
         raise SettingsError([*problems, *found])
     return settings
 
 
-def _validated(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
+def _validated(document: dict[str, Any], environ: Mapping[str, str], spools: bool) -> tuple[Settings | None, list[Problem]]:
     substitution = Substitution(environ)
     expanded = substitution.apply(_with_default_broker(document, environ))
     problems = [*substitution.problems, *_inject(expanded, substitution)]
+    if on_dyno(environ):
+        _on_passing_disks(expanded)
     try:
-        settings = Settings.model_validate(expanded, context={"files": True})
+        settings = Settings.model_validate(expanded, context={"files": True, "spools": spools})
     except ValidationError as error:
         found = explain(error, Settings, substitution.sources)
         problems += [Problem(show_path(where), text) for where, text in found if where not in substitution.unresolved]
@@ -73,3 +78,11 @@ def _inject(document: dict[str, Any], substitution: Substitution) -> list[Proble
             problems += [Problem(show_path(path), unknown_key(Settings, path)) for path in wrong]
             feed |= {"name": name, "secrets": tuple(map(SecretStr, substitution.values_below(("feeds", name))))}
     return problems
+
+
+def _on_passing_disks(document: dict[str, Any]) -> None:
+    """Let every spool that does not say otherwise know that its folder ends with this process."""
+    feeds = document.get("feeds")
+    for feed in feeds.values() if isinstance(feeds, dict) else ():
+        if isinstance(feed, dict) and isinstance(spool := feed.get("spool"), dict):
+            spool.setdefault("persistent", False)

@@ -59,5 +59,10 @@ def feeds_file(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("FEEDS_FILE") or "feeds.toml")
 
 
+def on_dyno(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether this is a Heroku dyno, whose disk does not outlive the process."""
+    return bool(environ.get("DYNO"))
+
+
 def _secret(environ: Mapping[str, str], name: str) -> SecretStr | None:
     return SecretStr(environ[name]) if environ.get(name) else None

@@ -23,6 +23,7 @@ from settings.fields import (
     QueueName,
     Reference,
     Seconds,
+    SpoolFolder,
     StatusOrClass,
     Timeout,
     Token,
@@ -118,6 +119,19 @@ class BacklogSettings(Table):
     """The same in bytes of encoded messages; whichever is reached first."""
 
 
+class SpoolSettings(Table):
+    """Where a feed's messages go when its backlog is full, and at a stop: files in a folder of this machine."""
+
+    directory: SpoolFolder
+    """Folder of the files, on a disk of this machine (no network file system). Feeds and supervisors may share one."""
+    max_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024 * 1024
+    """Bytes of encoded messages that may wait on disk; what is in memory at a stop is added to that."""
+    fsync: Literal["batch", "always"] = "batch"
+    """"always": every write waits for the disk, so that a power cut loses none; "batch": only from time to time."""
+    persistent: bool = True
+    """Whether the folder outlives the process; by default false where the environment has DYNO (Heroku), else true."""
+
+
 class FeedSettings(Table):
     """One feed: where it comes from, how it is kept alive, and which actor gets it."""
 
@@ -183,8 +197,15 @@ class FeedSettings(Table):
     binary: Literal["base64", "utf-8", "latin-1"] = "base64"
     """How a binary payload becomes JSON."""
     backlog: BacklogSettings = BacklogSettings()
-    overflow: Literal["block"] = "block"
-    """What happens when the backlog is full: reading stops."""
+    spool: SpoolSettings | None = None
+    durability: Literal["memory", "disk"] = "memory"
+    """"disk": everything is written to the spool before it goes to the queue, so that a SIGKILL loses none of it."""
+    overflow: Literal["block", "drop_oldest", "drop_newest"] = "block"
+    """What happens when backlog and spool are full: reading stops, or the oldest or newest messages are dropped and counted."""
+    gap_actor: ActorName | None = None
+    """Name of a Dramatiq actor, on the feed's queue, that is told of every interval in which frames may be missing."""
+    on_fenced: Literal["drop", "deliver"] = "drop"
+    """What becomes of messages that a supervisor still holds when another has taken over the feed; "deliver": late, marked so."""
 
     @property
     def label(self) -> str:
@@ -218,6 +239,23 @@ class FeedSettings(Table):
     def _has_something_to_send(cls, value: HeartbeatSettings | None, info: ValidationInfo) -> HeartbeatSettings | None:
         if value is not None and value.text is None and "session" in info.data and info.data["session"] is None:
             raise refuse("nothing to send: give text, or a session that has heartbeat()")
+        return value
+
+    @field_validator("spool")
+    @classmethod
+    def _takes_the_backlog(cls, value: SpoolSettings | None, info: ValidationInfo) -> SpoolSettings | None:
+        backlog = info.data.get("backlog")
+        if value is not None and backlog is not None and value.max_bytes < backlog.bytes:
+            raise refuse(
+                f"max_bytes ({value.max_bytes}) is below backlog.bytes ({backlog.bytes}): at a stop the backlog goes to the spool"
+            )
+        return value
+
+    @field_validator("durability")
+    @classmethod
+    def _needs_a_disk(cls, value: str, info: ValidationInfo) -> str:
+        if value == "disk" and "spool" in info.data and info.data["spool"] is None:
+            raise refuse('"disk" needs a spool: set spool.directory')
         return value
 
     @field_validator("options")

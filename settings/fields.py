@@ -77,6 +77,7 @@ _label = _text(r"[A-Za-z0-9_.:/@-]{1,100}", "{value} is no label: at most 100 le
 _actor = _text(r"[^\s\x00-\x1f\x7f]{1,200}", "{value} is no actor name: 1 to 200 characters without white space")
 _token = _text(_TOKEN, "{value} is no token (RFC 9110): letters, digits and any of !#$%&'*+.^_`|~- are legal")
 _namespace = _text(r"[^\s\x00-\x1f\x7f]{1,100}", "{value} is no namespace: 1 to 100 characters without white space")
+_group = _text(r"[A-Za-z0-9._-]{0,100}", "{value} is no group: at most 100 letters, digits, dots, dashes and underscores")
 _origin = _text(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]+|null", '{value} is no origin: write "https://host" without a path')
 
 
@@ -101,6 +102,7 @@ QueueName = Annotated[str, AfterValidator(_queue_name)]
 Token = Annotated[str, *_token]
 Namespace = Annotated[str, *_namespace]
 Origin = Annotated[str, *_origin]
+Group = Annotated[str, *_group]
 
 
 def _existing_file(value: str, info: ValidationInfo) -> str:
@@ -112,6 +114,22 @@ def _existing_file(value: str, info: ValidationInfo) -> str:
 
 #: The name of a file, relative to the working directory.
 ExistingFile = Annotated[str, AfterValidator(_existing_file)]
+
+
+def _spool_folder(value: str, info: ValidationInfo) -> str:
+    # Only where the process that validates is one that will write there: workers may run elsewhere, or as another user.
+    if info.context is not None and info.context.get("spools"):
+        if not os.path.lexists(value):
+            raise refuse("there is no folder {value}: create it, owned by the user that runs the feeds", value)
+        if not os.path.isdir(value):
+            raise refuse("{value} is no folder: name the folder that the spool's files go into", value)
+        if not os.access(value, os.R_OK | os.W_OK | os.X_OK):
+            raise refuse("the folder {value} is not writable for the user that runs the feeds: change its owner or mode", value)
+    return value
+
+
+#: The name of a folder that exists and may be written to, relative to the working directory.
+SpoolFolder = Annotated[str, AfterValidator(_spool_folder)]
 
 
 def _code(lowest: int, highest: int, classes: tuple[str, ...], what: str) -> Callable[[Any], Any]:

@@ -16,9 +16,10 @@ from settings.feed import (
     HeartbeatSettings,
     RetrySettings,
     SocketSettings,
+    SpoolSettings,
     TLSSettings,
 )
-from settings.fields import ExistingFile, FeedName, Items, Module, Namespace, QueueName, Reference, Timeout, refuse
+from settings.fields import ExistingFile, FeedName, Group, Items, Module, Namespace, QueueName, Reference, Timeout, refuse
 from settings.table import Table
 from settings.urls import RedisURL
 
@@ -32,6 +33,7 @@ __all__ = [
     "RetrySettings",
     "Settings",
     "SocketSettings",
+    "SpoolSettings",
     "SupervisorSettings",
     "TLSSettings",
     "TelemetrySettings",
@@ -109,6 +111,10 @@ class WorkersSettings(Table):
 class SupervisorSettings(Table):
     """The process that runs the feeds."""
 
+    group: Group = ""
+    """Supervisors of one group share their feeds; another group keeps a second app, or staging, on the same Redis apart."""
+    lease: Annotated[Timeout, Field(ge=1)] = 5.0
+    """Seconds without a sign of life after which another supervisor takes over a feed."""
     shutdown_timeout: Timeout = 20.0
     """Seconds in which an orderly stop flushes what was read."""
 

@@ -29,7 +29,7 @@ class StartFailed(Exception):
 def start() -> None:
     """Bring the process up to where Dramatiq starts its threads."""
     try:
-        settings, environment = load(), Environment.read()
+        settings, environment = load(spools=False), Environment.read()
         start_telemetry(settings, environment)
         broker = make_broker(settings)
         dramatiq.set_broker(broker)

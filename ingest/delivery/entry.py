@@ -1,6 +1,6 @@
-"""One encoded message on its way to a queue.
+"""One encoded message on its way from the thread that reads to the thread that publishes.
 
-The rule: its bytes are made once, and kept as they are, in memory and on disk.
+The rule: its bytes are made once; memory, disk and every retry carry the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 class Entry(NamedTuple):
     """One encoded message: its number, the last number it stands for, and when its (first) frame was read.
 
-    ``stored`` says that it was read from the disk, where it stays until it is confirmed.
+    ``stored``: it was read from the disk, and is there until it is confirmed.
     """
 
     seq: int

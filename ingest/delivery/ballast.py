@@ -1,0 +1,50 @@
+"""A file of nothing beside a spool, to be freed when its disk is so full that SQLite cannot even delete.
+
+The rule: it never takes what others need: at most 4 MiB, a sixteenth of a small disk, and only where that much again stays free.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+MOST = 4 * 1024 * 1024
+
+
+class Disk(NamedTuple):
+    """Bytes of a file system: all of it, and what is free for us."""
+
+    total: int
+    free: int
+
+
+def disk_of(directory: Path) -> Disk:
+    """Return what the file system of this folder says."""
+    found = os.statvfs(directory)
+    return Disk(found.f_frsize * found.f_blocks, found.f_frsize * found.f_bavail)
+
+
+class Ballast:
+    """The file, whether it is there or not; ``size`` is what it has when it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = min(MOST, disk_of(path.parent).total // 16)
+        self.there = path.exists() and path.stat().st_size == self.size
+
+    def make(self) -> None:
+        """Write the file, if it is not there and the disk has room."""
+        if self.there or disk_of(self._path.parent).free < 2 * self.size:
+            return
+        try:
+            # Random, because some file systems store nothing for zeros.
+            self._path.write_bytes(os.urandom(self.size))
+            self.there = True
+        except OSError:
+            self.drop()
+
+    def drop(self) -> None:
+        """Give its space to whoever needs it now."""
+        self._path.unlink(missing_ok=True)
+        self.there = False

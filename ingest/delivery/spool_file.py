@@ -1,0 +1,239 @@
+"""The SQLite file of a spool: opening, writing, giving space back, and what every error of SQLite's means.
+
+The rule: one connection, which keeps the file to itself (``locking_mode = EXCLUSIVE``), so that no reader pins the log and no
+shared memory is needed; whatever SQLite raises leaves here as a `SpoolError`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ingest.delivery.ballast import Ballast, disk_of
+from ingest.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolTooNew, SpoolUnusable
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Fsync = Literal["batch", "always"]
+
+#: The version of the schema, kept as ``PRAGMA user_version``. A file of a higher one is left alone.
+FORMAT = 1
+
+PAGE_SIZE = 8192
+
+#: Free pages are given back to the disk when they are more than this and more than half of the file; so many at a time.
+MOST_FREE_PAGES = 512
+PAGES_AT_ONCE = 4096
+
+_SCHEMA = """
+    CREATE TABLE producer (run INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, epoch INTEGER,
+        confirmed INTEGER NOT NULL, late INTEGER NOT NULL);
+    CREATE TABLE chunk (run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, messages INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run, first));
+    CREATE TABLE rejected (number INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, detail TEXT NOT NULL, producer TEXT NOT NULL,
+        seq INTEGER NOT NULL, last INTEGER NOT NULL, queue TEXT NOT NULL, id BLOB NOT NULL, data BLOB NOT NULL,
+        received_us INTEGER NOT NULL);
+    CREATE TABLE gap (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
+"""
+
+
+class SpoolFile:
+    """An open database. The caller holds the slot's lock, and calls from one thread at a time."""
+
+    def __init__(self, path: Path, fsync: Fsync) -> None:
+        self.path = path
+        self._synchronous = 2 if fsync == "always" else 1
+        try:
+            self.ballast = Ballast(path.with_suffix(".ballast"))
+        except OSError as error:
+            raise SpoolUnusable(str(path.parent), str(error.strerror)) from error
+        #: Where the file is now that was here and is no database; None if all was well.
+        self.set_aside: Path | None = None
+        try:
+            self._connection = self._open()
+        except SpoolDamaged:
+            self.set_aside = self._remove(keep=True)
+            self._connection = self._open()
+        self.ballast.make()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a write may be tried: where the ballast is gone, what is free is kept for deleting."""
+        return self.ballast.there or disk_of(self.path.parent).free > 3 * self.ballast.size
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows of a query."""
+        return list(self.each(statement, values))
+
+    def each(self, statement: str, values: Sequence[Any] = ()) -> Generator[Row, None, None]:
+        """Yield the rows of a query; close the iterator where it is not used up, since an open query pins the log."""
+        with self._translated():
+            cursor = self._connection.execute(statement, values)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
+
+    def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False, ballast: bool = False) -> T:
+        """Do some work in one transaction; if it fails, nothing of it is done.
+
+        ``durable``: return only when the disk has it, whatever the policy. ``ballast``: on a full disk, use that for it.
+        """
+        try:
+            return self._transaction(work, durable)
+        except SpoolFull:
+            if not ballast:
+                raise
+        self.ballast.drop()
+        with suppress(SpoolError):  # then the log is as it was, and the work may fit all the same
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return self._transaction(work, durable)
+
+    def tidy(self) -> None:
+        """Give the disk back what is free, some at a time, and make the ballast again."""
+        (pages,), (free,) = self.rows("SELECT * FROM pragma_page_count")[0], self.rows("SELECT * FROM pragma_freelist_count")[0]
+        if (free > MOST_FREE_PAGES and 2 * free > pages) or (free and not self.ballast.there):
+            self.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.ballast.make()
+
+    def begin_anew(self, tables: dict[str, list[Row]], *, keep_old: bool) -> Path | None:
+        """Put a new file with these rows in place of this one; return where the old one is now, if it was to be kept."""
+        self._close()
+        aside = self._remove(keep=keep_old)
+        self._connection = self._open()
+        self.write(lambda connection: _fill(connection, tables), durable=True, ballast=True)
+        return aside
+
+    def close(self, *, unlink: bool) -> None:
+        """Close the file, and remove it if it is of no more use."""
+        self._close()
+        self.ballast.drop()
+        if unlink:
+            self._remove(keep=False)
+
+    def _remove(self, *, keep: bool) -> Path | None:
+        """Unlink the closed file, or give it another name and return that."""
+        aside = _free_name(self.path) if keep else None
+        # The database before its log: SQLite throws away a log without a database, but would believe a database without its log.
+        for suffix in ("", "-wal", "-journal", "-shm"):
+            part = self.path.with_name(self.path.name + suffix)
+            with self._translated(), suppress(FileNotFoundError):
+                if aside is not None:
+                    part.rename(aside.with_name(aside.name + suffix))
+                else:
+                    part.unlink()
+        return aside
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T], durable: bool) -> T:
+        connection = self._connection
+        switch = durable and self._synchronous != 2
+        with self._translated():
+            if switch:
+                connection.execute("PRAGMA synchronous = 2")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                done = work(connection)
+                connection.execute("COMMIT")
+                return done
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if switch:
+                    connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except SpoolFull:
+            if not self.ballast.there:
+                raise
+            self.ballast.drop()
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        with self._translated():
+            # Made by us, for its mode: messages are nobody else's business. The log inherits it.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(self.path, timeout=2.0, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            _sync_folder(self.path.parent)
+            return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        def pragma(text: str) -> Any:
+            row = connection.execute(f"PRAGMA {text}").fetchone()
+            return row[0] if row else None
+
+        pragma("locking_mode = EXCLUSIVE")
+        pragma(f"page_size = {PAGE_SIZE}")
+        pragma("auto_vacuum = INCREMENTAL")
+        version = pragma("user_version")
+        if version > FORMAT:
+            raise SpoolTooNew(str(self.path), f"its format is {version}, this version knows {FORMAT}; update, or move it away")
+        if version < FORMAT and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise SpoolDamaged(str(self.path), "it is a database, but no spool")
+        if pragma("journal_mode = WAL") != "wal":
+            raise SpoolUnusable(str(self.path), "its file system takes no write-ahead log")
+        # What a full disk must take for a checkpoint is at most what the ballast gives.
+        log_bytes = max(16 * PAGE_SIZE, self.ballast.size // 2)
+        pragma(f"wal_autocheckpoint = {log_bytes // PAGE_SIZE}")
+        pragma(f"journal_size_limit = {2 * log_bytes}")
+        pragma("secure_delete = OFF")
+        pragma("fullfsync = ON")
+        pragma("checkpoint_fullfsync = ON")
+        pragma("synchronous = FULL")
+        if version < FORMAT:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        pragma(f"synchronous = {self._synchronous}")
+
+    def _close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise _meaning(error, str(self.path)) from error
+        except OSError as error:
+            raise SpoolUnusable(str(self.path), str(error.strerror)) from error
+
+
+def _meaning(error: sqlite3.DatabaseError, path: str) -> SpoolError:
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE:
+        return SpoolFull(path, str(error))
+    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+        return SpoolDamaged(path, str(error))
+    return SpoolUnusable(path, str(error))
+
+
+def _fill(connection: sqlite3.Connection, tables: dict[str, list[Row]]) -> None:
+    for name, rows in tables.items():
+        for row in rows:
+            connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 -- names of ours
+
+
+def _free_name(path: Path) -> Path:
+    name = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    candidates = (path.with_name(name if number == 1 else f"{name}-{number}") for number in range(1, 1000))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _sync_folder(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
