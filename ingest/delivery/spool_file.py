@@ -107,7 +107,8 @@ class SpoolFile:
         """
         ((pages, free),) = self.rows("SELECT * FROM pragma_page_count, pragma_freelist_count")
         if free and (self._tight or (2 * free > pages and free * PAGE_SIZE > self.ballast.size)):
-            self.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+            with self._translated():  # as a script, because a cursor takes one step of it only: one page
+                self._connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         self.ballast.make()
         self._tight = self._tight and not (self.ballast.there and self._disk_has_room)
