@@ -70,7 +70,7 @@ def test_an_entry_that_stands_for_several_frames_is_one(spool):
     assert spool.producers()[0].last == 250
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     lengths=st.lists(st.integers(min_value=1, max_value=40), min_size=1, max_size=12),
     order=st.randoms(use_true_random=False),
