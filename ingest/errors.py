@@ -14,7 +14,9 @@
     │   ├── ClosedByServer          a close frame came
     │   ├── ConnectionDropped       the stream ended or broke without one
     │   ├── ProtocolViolated        the server broke RFC 6455; we closed with its code
+    │   ├── PayloadDropped          an ack can never leave, because a payload before it was dropped
     │   ├── FeedCrashed             a fault in our own loop
+    │   ├── Fenced                  another process leads the feed now
     │   └── Stopped                 we were asked to
     ├── PayloadRefused              an emitted value that no encoder takes
     ├── BrokerError                 Redis said no, or nothing
@@ -247,6 +249,16 @@ class ProtocolViolated(EndReason):
 
 
 @dataclass(unsafe_hash=True)
+class PayloadDropped(EndReason):
+    """A payload was dropped before it was safe: the ``acks`` that wait behind it can never leave. The server will send again."""
+
+    acks: int
+
+    def __str__(self) -> str:
+        return f"a payload was dropped: {self.acks} acks can never leave"
+
+
+@dataclass(unsafe_hash=True)
 class FeedCrashed(EndReason):
     """A fault in our own loop."""
 
@@ -254,6 +266,14 @@ class FeedCrashed(EndReason):
 
     def __str__(self) -> str:
         return f"the feed's loop crashed: {type(self.cause).__name__}: {self.cause}"
+
+
+@dataclass(unsafe_hash=True)
+class Fenced(EndReason):
+    """This process does not lead the feed any more."""
+
+    def __str__(self) -> str:
+        return "this process does not lead the feed any more"
 
 
 @dataclass(unsafe_hash=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ingest.errors import EndReason
 
@@ -131,6 +131,79 @@ class BrokerRecovered(Event):
     seconds: float
 
 
+#: Why a message that had its number is given up.
+DropReason = Literal["drop_oldest", "drop_newest", "fenced", "rejected", "vetoed", "unencodable", "damaged", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropsBegan(Event):
+    """Messages are being given up, from number ``first_seq`` on; `FramesDropped` will tell how many."""
+
+    reason: DropReason
+    producer: str
+    first_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesDropped(Event):
+    """``count`` messages with numbers from ``first_seq`` to ``last_seq`` were given up: an episode that is over."""
+
+    reason: DropReason
+    producer: str
+    count: int
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolingBegan(Event):
+    """Memory is full: what is read goes to the disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolingEnded(Event):
+    """All that was on the disk has gone on: what is read stays in memory again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolTrouble(Event):
+    """The disk refused, or a spool file was damaged and set aside; ``detail`` says which file and where it is now."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTaken(Event):
+    """This process leads the feed; ``before`` led last ("" if nobody did)."""
+
+    producer: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLost(Event):
+    """Another process leads the feed (``leader``); this one stands by, and ``held`` messages of it are late."""
+
+    leader: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingBy(Event):
+    """Another process leads the feed; this one has waited for ``seconds`` to take over. Told once a minute."""
+
+    leader: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedNameTaken(Event):
+    """A feed of the same name that reads something else leads; ``detail`` says what to do."""
+
+    leader: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueForgotten(Event):
     """Redis forgot what it had confirmed: messages up to number ``confirmed`` may be gone; it held ``held``."""
@@ -138,6 +211,31 @@ class QueueForgotten(Event):
     queue: str
     confirmed: int
     held: int
+
+
+#: Why frames may have been missed, or were dropped.
+GapCause = Literal[
+    "disconnected", "blocked", "failover", "restart", "dropped", "forgotten", "fenced", "rejected", "damaged", "lost"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFound(Event):
+    """Frames may have been missed, or were dropped, between ``from_us`` and ``to_us`` (wall-clock microseconds).
+
+    ``last_seq`` is the last number of ``producer`` before, ``position`` what the session's `position` said with it, ``count`` the
+    payloads known to be lost: None where nobody can know.
+    """
+
+    feed: str
+    cause: GapCause
+    from_us: int
+    to_us: int
+    producer: str
+    last_seq: int
+    position: Any = None
+    count: int | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,13 +264,48 @@ class DeadLettersGrew(Event):
     total: int
 
 
+#: Why frames may be missing.
+GapCause = Literal[
+    "disconnected",  # the connection was away
+    "blocked",  # the server cut us while we did not read, because workers were too slow
+    "failover",  # another supervisor led before
+    "restart",  # this supervisor was not running
+    "dropped",  # the overflow policy dropped frames
+    "forgotten",  # Redis forgot what it had confirmed
+    "fenced",  # read by a supervisor that no longer led, and dropped
+    "rejected",  # Redis refused the message again and again
+    "damaged",  # a spool file could not be read
+    "lost",  # the process ended before it could hand over what it had read
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFound(Event):
+    """Frames may have been missed, or were dropped, between ``from_us`` and ``to_us`` (wall-clock microseconds).
+
+    ``last_seq`` is the number of the last message of ``producer`` before the gap, ``position`` what the session's `position()`
+    said with it; ``count`` is how many payloads are known to be lost, None where nobody can know.
+    """
+
+    feed: str
+    cause: GapCause
+    from_us: int
+    to_us: int
+    producer: str
+    last_seq: int
+    position: Any = None
+    count: int | None = None
+    detail: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedDrained(Event):
-    """The feed has stopped: frames read, messages emitted, enqueued and lost since the process started."""
+    """The feed has stopped: frames read, messages emitted, enqueued, left in the spool and lost since the process started."""
 
     read: int
     emitted: int
     enqueued: int
+    spooled: int
     lost: int
 
 

@@ -1,36 +1,138 @@
--- Keeps what the supervisors of a feed share: who its producers are, and how far each has come.
+-- Keeps what the supervisors of a feed share: who leads it, who its producers are, and how far each has come.
 --
 -- KEYS
---   1  $ns:__feed__.$group.$feed   a hash:
+--   1  $ns:__feed__.$group.$feed   a hash (renew takes several such keys):
 --        format         version of what is kept here (keys.py)
+--        leader         producer of the acquisition that leads; "" or absent: nobody
+--        until          ms of Redis's clock up to which the leader need not renew
+--        seen           ms of Redis's clock at the newest sign of life of a leader: a take, a renewal, a release
+--        beat           grows with every take and renewal, so that one who watches knows life from silence by its own clock
+--        last, before   producer of the newest acquisition, and of the one before it
 --        epoch          number of acquisitions so far; absent while nobody has ever led the feed
+--        what           fingerprint of what the leader reads and where it goes, to tell two feeds of one name apart
+--        position       what the newest leader's session said of its place in the feed, as JSON
 --        p.$producer    "<epoch>:<nonce>:<seq>": everything that this producer sent up to message number <seq> is in its queue,
 --                       and only calls made under this epoch and nonce may add to it
---      It expires 30 days after its last use (here and in enqueue.lua), unless the feed is led.
+--      It has no expiry while the feed is led, so that eviction of keys that expire passes it by. It expires 30 days after
+--      an orderly release that leaves no producer, and 30 days after its last use where nobody leads (here and in enqueue.lua).
 -- ARGV
 --   1  operation, then its arguments:
 --
+-- take producer ttl_ms seen_leader seen_beat what format again
+--      Makes `producer` the leader if nobody leads, if it leads already, if the leader's time is over, or if leader and beat
+--      are still those named: the caller has watched them stand still for ttl_ms, or knows that process to be dead.
+--      -> {"taken", epoch, before, seen, position, seq of before}   (`seen` as it was; all "" where there is nothing)
+--       | {"held", leader, beat} | {"other", leader, beat}: somebody leads; "other" reads something else under this name
+--      `again` = "1": the producer led before Redis forgot; its position is left for `attach` to begin with.
+-- renew ttl_ms (producer position)*
+--      One pair a key. -> for each: {"ok", seq or ""} | {"fenced", leader} | {"gone", ""}: nobody leads
 -- attach producer nonce base format -> {"known", prefix, seq} | {"unknown", "", "0"}
 --      Makes every earlier call of the producer void, by a fresh nonce, and tells how far it has come. A producer that Redis
 --      does not know begins at `base`; with base "" it is "unknown" and nothing is written, because a Redis that forgot must
 --      not look healthy after a lost reply.
 -- done producer -> 1 | 0
 --      Forgets a producer that has nothing more to send, and with the last one the hash, unless the feed was ever led.
+-- release producer position -> 1 | 0
+--      Lets another take the lead at once; 0 if `producer` does not lead.
 
 local UNUSED_MS = 2592000000
+local OLD_EPOCHS = 1000
 
-local feed, operation, producer = KEYS[1], ARGV[1], ARGV[2]
-local field = "p." .. producer
+local operation, producer = ARGV[1], ARGV[2]
+local feed = KEYS[1]
+
+local function now_ms()
+  local time = redis.call("TIME")
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function digits(number)
+  return string.format("%.0f", number)
+end
+
+local function is_somebody(leader)
+  return leader and leader ~= ""
+end
+
+local function producers()
+  local found = {}
+  for _, field in ipairs(redis.call("HKEYS", feed)) do
+    if string.sub(field, 1, 2) == "p." then
+      found[#found + 1] = field
+    end
+  end
+  return found
+end
+
+local function forget_old_producers(epoch)
+  for _, field in ipairs(producers()) do
+    local of = tonumber(string.match(redis.call("HGET", feed, field), "^(%d+):"))
+    if of and of < epoch - OLD_EPOCHS then
+      redis.call("HDEL", feed, field)
+    end
+  end
+end
+
+local function seq_of(name)
+  return string.match(redis.call("HGET", feed, "p." .. name) or "", "(%d+)$") or ""
+end
+
+local function take()
+  local ttl, seen_leader, seen_beat, what, format, again = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+  local held = redis.call("HMGET", feed, "leader", "until", "beat", "epoch", "what", "last", "before", "seen", "position")
+  local leader, beat, now = held[1], held[3], now_ms()
+  local mine = leader == producer
+  if is_somebody(leader) and not mine and now < tonumber(held[2] or "0") and not (leader == seen_leader and beat == seen_beat) then
+    return {held[5] == what and "held" or "other", leader, beat}
+  end
+  local epoch, before = held[4], held[7] or ""
+  if not mine then
+    epoch = digits(redis.call("HINCRBY", feed, "epoch", 1))
+    if held[6] ~= producer then
+      before = held[6] or ""
+    end
+    forget_old_producers(tonumber(epoch))
+  end
+  redis.call("HSET", feed, "format", format, "leader", producer, "until", digits(now + ttl), "seen", digits(now), "what", what)
+  redis.call("HSET", feed, "last", producer, "before", before)
+  redis.call("HINCRBY", feed, "beat", 1)
+  if again ~= "1" then
+    redis.call("HSETNX", feed, "p." .. producer, epoch .. "::0")
+  end
+  redis.call("PERSIST", feed)
+  return {"taken", epoch, before, held[8] or "", held[9] or "", seq_of(before)}
+end
+
+local function renew()
+  local ttl, now, replies = tonumber(ARGV[2]), now_ms(), {}
+  for number, key in ipairs(KEYS) do
+    local name, position = ARGV[2 * number + 1], ARGV[2 * number + 2]
+    local held = redis.call("HMGET", key, "leader", "p." .. name)
+    if held[1] == name then
+      redis.call("HSET", key, "until", digits(now + ttl), "seen", digits(now))
+      if position ~= "" then
+        redis.call("HSET", key, "position", position)
+      end
+      redis.call("HINCRBY", key, "beat", 1)
+      replies[number] = {"ok", string.match(held[2] or "", "(%d+)$") or ""}
+    elseif is_somebody(held[1]) then
+      replies[number] = {"fenced", held[1]}
+    else
+      replies[number] = {"gone", ""}
+    end
+  end
+  return replies
+end
 
 local function expire_unless_led()
-  local leader = redis.call("HGET", feed, "leader")
-  if not leader or leader == "" then
+  if not is_somebody(redis.call("HGET", feed, "leader")) then
     redis.call("PEXPIRE", feed, UNUSED_MS)
   end
 end
 
-if operation == "attach" then
+local function attach()
   local nonce, base, format = ARGV[3], ARGV[4], ARGV[5]
+  local field = "p." .. producer
   local held = redis.call("HMGET", feed, "epoch", field)
   if not held[2] and base == "" then
     return {"unknown", "", "0"}
@@ -40,11 +142,39 @@ if operation == "attach" then
   redis.call("HSET", feed, "format", format, field, prefix .. position)
   expire_unless_led()
   return {"known", prefix, position}
-elseif operation == "done" then
-  local known = redis.call("HDEL", feed, field)
+end
+
+local function done()
+  local known = redis.call("HDEL", feed, "p." .. producer)
   if redis.call("HLEN", feed) == 1 then
     redis.call("DEL", feed)  -- only `format` is left
   end
   return known
+end
+
+local function release()
+  if redis.call("HGET", feed, "leader") ~= producer then
+    return 0
+  end
+  redis.call("HSET", feed, "leader", "", "until", "0", "seen", digits(now_ms()))
+  if ARGV[3] ~= "" then
+    redis.call("HSET", feed, "position", ARGV[3])
+  end
+  if #producers() == 0 then
+    redis.call("PEXPIRE", feed, UNUSED_MS)
+  end
+  return 1
+end
+
+if operation == "take" then
+  return take()
+elseif operation == "renew" then
+  return renew()
+elseif operation == "attach" then
+  return attach()
+elseif operation == "done" then
+  return done()
+elseif operation == "release" then
+  return release()
 end
 return redis.error_reply("ERR unknown operation " .. operation)

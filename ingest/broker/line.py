@@ -17,6 +17,7 @@ import redis
 
 from ingest.broker.clients import refusal, translate
 from ingest.broker.keys import FORMAT, Keys
+from ingest.broker.lease import Terms, take_arguments
 from ingest.broker.limits import Limits
 from ingest.broker.packing import BatchPacker, Message, Position, command, queues_of
 from ingest.broker.scripts import ENQUEUE, LEASE
@@ -37,6 +38,14 @@ class Reply:
     error: BrokerRefused | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a join found; ``position`` is None where Redis does not know the producer, or somebody else leads (``fenced``)."""
+
+    position: int | None
+    fenced: bool = False
+
+
 class Connection(Protocol):
     """The part of redis-py's connection that is used."""
 
@@ -53,44 +62,67 @@ class Line:
     Parameters:
       connect: makes a connection that is not yet connected.
       limits: the limits of a queue by its name; asked once per queue.
+      terms: those of the feed's lease, which a join renews.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], keys: Keys, feed: str, group: str, limits: Callable[[str], Limits]
+        self,
+        connect: Callable[[], Connection],
+        keys: Keys,
+        feed: str,
+        group: str,
+        limits: Callable[[str], Limits],
+        terms: Terms | None = None,
     ) -> None:
         self._connect = connect
         self._keys = keys
         self._feed_key = keys.feed(group, feed)
+        self._terms = terms or Terms()
         self._packer = BatchPacker(ENQUEUE.digest, self._feed_key, keys, limits)
         self._connection: Connection | None = None
         self._prefix: dict[str, str] = {}
         self._outstanding: deque[tuple[str, ...]] = deque()
 
-    def join(self, producer: str, base: int | None) -> int | None:
-        """Connect if need be, make every earlier call of ``producer`` void, and return its position.
+    def join(self, producer: str, base: int | None, leader: str = "") -> Joined:
+        """Connect if need be, make every earlier call of ``producer`` void, and tell its position.
 
-        A producer that Redis does not know begins at ``base``; if that is None, nothing is changed and None returned.
+        With a ``leader``, its lease is renewed first, or taken again where Redis has forgotten it. A producer that Redis does
+        not know begins at ``base``; if that is None, nothing is written for it.
         """
         nonce = secrets.token_hex(8)
-        attach = ("attach", producer, nonce, "" if base is None else str(base), str(FORMAT))
         with self._closing_on_error():
             if self._connection is None:
                 self._connection = self._connect()
                 self._connection.connect()
-            load = command("SCRIPT", "LOAD", ENQUEUE.source)
-            self._send(load + command("EVAL", LEASE.source, "1", self._feed_key, *attach))
+            self._send(command("SCRIPT", "LOAD", ENQUEUE.source))
             self._read()
-            status, prefix, position = self._read()
+            if leader and not self._hold(leader):
+                return Joined(None, fenced=True)
+            status, prefix, position = self._lease("attach", producer, nonce, "" if base is None else str(base), str(FORMAT))
         if status == b"unknown":
-            return None
+            return Joined(None)
         self._prefix[producer] = prefix.decode()
-        return int(position)
+        return Joined(int(position))
 
-    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Message]) -> None:
-        """Send one call; its reply is read with `reply`. ``last`` is the position when all of it is in."""
+    def _hold(self, leader: str) -> bool:
+        """Renew the lease; where nobody holds it (Redis forgot), take it again. Tell whether it is ours."""
+        status, _ = self._lease("renew", self._terms.milliseconds, leader, "")[0]
+        if status != b"gone":
+            return bool(status == b"ok")
+        return bool(self._lease(*take_arguments(leader, self._terms, None, again=True))[0] == b"taken")
+
+    def _lease(self, *arguments: str) -> Any:
+        self._send(command("EVAL", LEASE.source, "1", self._feed_key, *arguments))
+        return self._read()
+
+    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Message], leader: str = "") -> None:
+        """Send one call; its reply is read with `reply`. ``last`` is the position when all of it is in.
+
+        With a ``leader`` it is admitted only while that one leads the feed.
+        """
         self._open()
         queues = queues_of(messages)
-        at = Position("", f"p.{producer}", self._prefix[producer], prev, last)
+        at = Position(leader, f"p.{producer}", self._prefix[producer], prev, last)
         packed = self._packer.pack(at, queues, messages)
         with self._closing_on_error():
             self._send(packed)
@@ -122,8 +154,7 @@ class Line:
         Only while no reply is outstanding.
         """
         with self._closing_on_error():
-            self._send(command("EVAL", LEASE.source, "1", self._feed_key, "done", producer))
-            known: bool = self._read() == 1
+            known: bool = self._lease("done", producer) == 1
         del self._prefix[producer]
         return known
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ingest.connection.outcome import USER_FAULTS, checked_frames, handle_frame, heartbeat_frames
+from ingest.connection.outcome import USER_FAULTS, checked_frames, handle_frame, heartbeat_frames, position_text
 from ingest.connection.session import Emit, Fail, Outgoing, Session, Skip
 from ingest.connection.status import FeedStatus
 from ingest.errors import BootstrapFailed, EndReason, FrameHandlerFailed, HeadersFailed, UrlFailed
@@ -39,6 +39,11 @@ class SessionMaker:
     def passes_through(self) -> bool:
         """Whether every data frame is emitted as it came."""
         return self.session_class.on_frame is Session.on_frame
+
+    @property
+    def tells_position(self) -> bool:
+        """Whether there is a position to ask for."""
+        return self.session_class.position is not Session.position
 
     def make(self) -> Session:
         session = self.session_class()
@@ -97,6 +102,20 @@ class Callbacks:
             raise
         finally:
             status.running = None
+
+    def position(self) -> None:
+        """Note where the stream is now; `FrameHandlerFailed`."""
+        status = self._status
+        status.running = ("position", status.clock())
+        try:
+            text = position_text(self.session)
+        except FrameHandlerFailed as failure:
+            self._tell("position", failure.cause or failure)
+            raise
+        finally:
+            status.running = None
+        if text is not None:
+            status.position_text = text
 
     def _tell(self, where: str, cause: BaseException) -> None:
         self._status.publish(HandlerFailed(telemetry_id=self._status.label, where=where, cause=cause))

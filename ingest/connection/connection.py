@@ -6,15 +6,17 @@ The rule: every way to end is one `EndReason`, raised anywhere below `Connection
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from ingest.clock import Monotonic, monotonic, wall_us
+from ingest.clock import Monotonic, monotonic
+from ingest.connection.acks import Acks
 from ingest.connection.callbacks import Callbacks, SessionMaker
 from ingest.connection.farewell import say_farewell
 from ingest.connection.frames import Close, Ping, Pong, Received, Violation
-from ingest.connection.liveness import Deadlines, Liveness
+from ingest.connection.liveness import Liveness, deadlines_of
 from ingest.connection.outcome import session_failed
+from ingest.connection.ports import Dial, Sink, Transport
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.session import Emit, Fail, Outgoing, Skip
 from ingest.connection.states import Trigger
@@ -24,7 +26,10 @@ from ingest.errors import (
     ClosedByServer,
     ConnectionDropped,
     EndReason,
+    FeedCrashed,
+    Fenced,
     FrameHandlerFailed,
+    PayloadDropped,
     PayloadRefused,
     ProtocolViolated,
     SendTimedOut,
@@ -35,29 +40,6 @@ from settings.model import FeedSettings
 
 _DATA = frozenset({str, bytes})
 _PINGS = frozenset({Ping, Pong})
-
-
-class Sink(Protocol):
-    """Where emitted payloads go: the delivery plane, as far as this one knows it."""
-
-    def deliver(self, payloads: Sequence[object], received_us: int) -> None:
-        """Take payloads in order; `PayloadRefused` names one that cannot be encoded (those before it are taken)."""
-
-    def has_room(self) -> bool:
-        """Tell whether reading may go on."""
-
-
-class Transport(Protocol):
-    """The open connection, as `ingest.connection.transport` makes it."""
-
-    def receive(self, timeout: float | None, *, read: bool = True) -> list[Received]: ...
-    def send(self, frames: Sequence[Outgoing | Ping | Pong], timeout: float) -> None: ...
-    def close(self, code: int, reason: str, timeout: float) -> object: ...
-    def abort(self) -> None: ...
-
-
-#: Makes the connection: ``(url, headers) -> Transport``; raises an `EndReason`.
-Dial = Callable[[str, Mapping[str, str]], Transport]
 
 
 class Connection:
@@ -72,6 +54,8 @@ class Connection:
         *,
         dial: Dial,
         stopping: Callable[[], bool],
+        leads: Callable[[], bool] = lambda: True,
+        on_ready: Callable[[], None] = lambda: None,
         clock: Monotonic = monotonic,
     ) -> None:
         self._feed = feed
@@ -79,9 +63,15 @@ class Connection:
         self._status = status
         self._dial = dial
         self._stopping = stopping
+        self._leads = leads
+        self._on_ready = on_ready
         self._clock = clock
+        self.behind = False  # reading had stopped, and has not caught up with the server since
+        self._acks = Acks()
+        self._awaited: int | None = None  # the number at which the sink wakes us
         self._callbacks = Callbacks(maker, status)
         self._passes_through = maker.passes_through
+        self._tells_position = maker.tells_position
         self._ready = False
         self._url = ""
         self._unsent: ConnectionDropped | SendTimedOut | None = None  # sending failed; what was read is handled first
@@ -99,18 +89,24 @@ class Connection:
         except EndReason as reason:
             say_farewell(transport, reason)
             return self._status.end_of(reason)
+        except Exception as fault:
+            self._status.end_of(FeedCrashed(fault))
+            raise
         finally:
+            self._sink.notify_at(None)
             transport.abort()  # a no-op once closed; frees the socket also when our own loop crashed
             self._status.unblock()
 
     def _serve(self, transport: Transport) -> NoReturn:
         """Bootstrap, then read; ends by raising an `EndReason`."""
         self._transport = transport
-        self._liveness = Liveness(self._deadlines(), self._clock())
+        self._liveness = Liveness(deadlines_of(self._feed), self._clock())
+        self._sink.begin()
+        self._obey()
         self._bootstrap()
         while True:
-            if self._stopping():
-                raise Stopped
+            self._acknowledge()
+            self._obey()
             self._keep_alive()
             reading = self._may_read()
             received = transport.receive(self._patience(reading), read=reading)
@@ -120,18 +116,15 @@ class Connection:
                 # A wake-up may have come first: what the socket holds is read before any deadline is judged.
                 received = transport.receive(0.0)
                 self._take(received)
+                self.behind = self.behind and bool(received)
             self._judge(drained=not received)
 
-    def _deadlines(self) -> Deadlines:
-        feed = self._feed
-        return Deadlines(
-            ready=feed.ready_timeout,
-            idle=feed.idle_timeout,
-            data=feed.data_timeout,
-            ping_interval=feed.ping_interval,
-            ping_timeout=feed.ping_timeout,
-            heartbeat=feed.heartbeat.interval if feed.heartbeat is not None else None,
-        )
+    def _obey(self) -> None:
+        """End the connection where this process was asked to stop, or does not lead the feed any more."""
+        if self._stopping():
+            raise Stopped
+        if not self._leads():
+            raise Fenced
 
     def _bootstrap(self) -> None:
         frames = self._callbacks.bootstrap()
@@ -147,6 +140,7 @@ class Connection:
             self._ready = True
             self._liveness.readied()
             self._status.readied(mask_url(self._url, self._feed.secrets))
+            self._on_ready()
 
     def _send(self, frames: Sequence[Outgoing | Ping | Pong]) -> None:
         if not frames:
@@ -164,6 +158,19 @@ class Connection:
             except (ConnectionDropped, SendTimedOut) as error:
                 self._unsent = error
 
+    def _acknowledge(self) -> None:
+        """Send the acks whose payloads are safe, and ask to be woken for the next."""
+        acks = self._acks
+        if not acks:
+            return
+        self._send_or_note(acks.take(self._sink.settled))
+        if acks.next_seq != self._awaited:
+            self._awaited = acks.next_seq
+            self._sink.notify_at(self._awaited)
+        dropped = self._sink.dropped
+        if dropped is not None and self._awaited is not None and self._awaited >= dropped:
+            raise PayloadDropped(len(acks))  # the next connection gets it again; on this one nothing would be acknowledged ever
+
     def _keep_alive(self) -> None:
         """Send the heartbeat and the ping that are due."""
         now = self._clock()
@@ -176,13 +183,14 @@ class Connection:
             self._liveness.ping_sent(payload, now)
 
     def _may_read(self) -> bool:
-        """Stop reading while the backlog is full, and the deadlines that need reading with it."""
-        if self._sink.has_room():
+        """Stop reading while the backlog, or what waits to be acknowledged, is full, and deadlines that need reading with it."""
+        if self._sink.has_room() and self._acks.has_room:
             if self._status.blocked:
                 self._liveness.resume(self._clock())
                 self._status.unblock()
             return True
         self._liveness.suspend()
+        self.behind = True
         return False
 
     def _patience(self, reading: bool) -> float | None:
@@ -210,7 +218,7 @@ class Connection:
         """Handle all that one read brought."""
         if not received:
             return
-        received_us = wall_us()
+        received_us = self._status.heard_us = self._status.wall()
         kinds = set(map(type, received))
         self._liveness.heard(self._clock(), data=not kinds.isdisjoint(_DATA))
         if not kinds.isdisjoint(_PINGS):
@@ -249,6 +257,9 @@ class Connection:
                     raise ClosedByServer(item.code, item.reason)
                 elif isinstance(item, Violation):
                     raise ProtocolViolated(item.code, item.detail)
+        except FrameHandlerFailed:
+            self._tells_position = False  # the session may have gone past what it emitted
+            raise
         finally:
             self._deliver(pending, received_us)
 
@@ -258,13 +269,16 @@ class Connection:
             raise session_failed(result)
         if isinstance(result, Emit):
             pending.extend(result.payloads)
+            if result.ack:
+                self._acks.add(self._sink.emitted + len(pending), result.ack)
         if result.reply or result.ready:
             self._follow(result, pending, received_us)
 
     def _follow(self, result: Emit | Skip, pending: list[object], received_us: int) -> None:
         """Send the reply, after what was emitted is in the backlog: a reply may tell the server that we have it."""
-        self._deliver(pending, received_us)
-        pending.clear()
+        emitted = pending.copy()
+        pending.clear()  # also where one of them is refused: those before it are taken, and must not be so twice
+        self._deliver(emitted, received_us)
         self._send_or_note(result.reply)
         if result.ready:
             self._readied()
@@ -276,3 +290,5 @@ class Connection:
             self._sink.deliver(payloads, received_us)
         except PayloadRefused as error:
             raise FrameHandlerFailed(error, str(error)) from error
+        if self._tells_position:
+            self._callbacks.position()

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ingest.errors import ClosedByServer, ConnectionDropped, EndReason, ProtocolViolated, SendTimedOut, SessionFailed, Stopped
+from ingest.errors import (
+    ClosedByServer,
+    ConnectionDropped,
+    EndReason,
+    Fenced,
+    ProtocolViolated,
+    SendTimedOut,
+    SessionFailed,
+    Stopped,
+)
 
 #: How long, in seconds, the server has to answer our close before we cut.
 CLOSE_TIMEOUT = 1.0
@@ -28,7 +37,7 @@ def say_farewell(transport: Closable, reason: EndReason) -> None:
         transport.close(1000 if reason.code == 1005 else reason.code, "", 0.0)
     elif isinstance(reason, ProtocolViolated):
         transport.close(reason.code, reason.detail[:100], CLOSE_TIMEOUT)
-    elif isinstance(reason, Stopped):
+    elif isinstance(reason, Stopped | Fenced):
         transport.close(1001, "", CLOSE_TIMEOUT)
     elif isinstance(reason, SessionFailed):
         transport.close(1000, "", CLOSE_TIMEOUT)

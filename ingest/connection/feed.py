@@ -1,16 +1,18 @@
 """A feed: one connection after the other under the retry policy. The body of the thread ``feed-<name>``.
 
-The rule: waits only on the feed's wake-up, so that a stop or returning room ends every wait at once.
+The rule: waits only on the feed's wake-up, so that a stop, returning room, and a change of who leads end every wait at once.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Protocol
 
 from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.connection.callbacks import SessionMaker
-from ingest.connection.connection import Connection, Dial, Sink
+from ingest.connection.connection import Connection
+from ingest.connection.gaps import GapTracker, LastHeard
+from ingest.connection.ports import Dial, Lead, Sink, Wakeup
 from ingest.connection.retry import (
     CREDENTIAL_STATUSES,
     FATAL_STATUSES,
@@ -22,17 +24,22 @@ from ingest.connection.retry import (
     RetryFunctionFailed,
     decide,
 )
-from ingest.connection.states import FINAL, Trigger
+from ingest.connection.states import FINAL, State, Trigger
 from ingest.connection.status import FeedStatus
-from ingest.events import HandlerFailed, RetryScheduled
+from ingest.errors import EndReason, FeedCrashed, Fenced, Stopped
+from ingest.events import GapFound, HandlerFailed, RetryScheduled
 from settings.model import FeedSettings
 
 
-class Wakeup(Protocol):
-    """What interrupts a feed's waits."""
+class AlwaysLeads:
+    """A process that leads from the start and for ever: where nobody else could."""
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until set or ``timeout`` seconds passed, and clear; tell whether it was set."""
+    def __init__(self, producer: str) -> None:
+        self.tenure = 1
+        self.producer = producer
+
+    def enter(self) -> None:
+        return None
 
 
 def policy_of(feed: FeedSettings, maker: SessionMaker, function: Callable[[Attempt], float | None] | None = None) -> Policy:
@@ -66,6 +73,7 @@ class Feed:
         dial: Dial,
         wakeup: Wakeup,
         stopping: Callable[[], bool],
+        lead: Lead,
         clock: Monotonic = monotonic,
     ) -> None:
         self.settings = settings
@@ -76,27 +84,41 @@ class Feed:
         self._dial = dial
         self._wakeup = wakeup
         self._stopping = stopping
+        self._lead = lead
         self._clock = clock
+        self._tenure = 0  # the one that was entered and not yet lost
+        self._producer = ""
+        self._outage = Outage()
+        self._gaps = GapTracker(settings.label, settings.name)
 
     def run(self) -> None:
         """Connect, and connect again, until stopped or given up; the final state says which."""
-        outage = Outage()
-        while self._wait_for_room():
+        self._outage = Outage()
+        while self._wait_for_turn():
             self.status.move(Trigger.DIAL)
             end = self._connect()
             if self._stopping():
                 break
-            decision = self._decide(end, outage)
-            outage = decision.outage
+            if isinstance(end.reason, Fenced) or not self._leads():
+                self._stand_back()
+                continue
+            decision = self._decide(end)
+            self._outage = decision.outage
             if decision.delay is None:
-                self.status.gave_up(end.reason)
+                self.gave_up(end.reason)
                 return
             self.status.move(Trigger.ENDED)
             self.status.reconnects += 1
             label = self.settings.label
             self.status.publish(RetryScheduled(telemetry_id=label, attempt=decision.attempt.number, delay=decision.delay))
             self._sleep(decision.delay)
+        self._tell(self._gaps.ended(self.status.wall(), "stopped"))
         self.status.move(Trigger.STOP)
+
+    def gave_up(self, reason: EndReason) -> None:
+        """End for good: there is no further attempt."""
+        self._tell(self._gaps.ended(self.status.wall(), "gave up"))
+        self.status.gave_up(reason)
 
     def crashed(self) -> None:
         """Begin anew after a fault in our own loop."""
@@ -104,34 +126,83 @@ class Feed:
             self.status.move(Trigger.CRASHED)
 
     def _connect(self) -> ConnectionEnd:
-        return Connection(
+        connection = Connection(
             self.settings,
             self._maker,
             self._sink,
             self.status,
             dial=self._dial,
             stopping=self._stopping,
+            leads=self._leads,
+            on_ready=lambda: self._tell(self._gaps.readied(self.status.wall())),
             clock=self._clock,
-        ).run()
-
-    def _decide(self, end: ConnectionEnd, outage: Outage) -> Decision:
+        )
         try:
-            return decide(self._policy, end, outage, self._clock())
+            end = connection.run()
+        except Exception as fault:
+            if self.status.state is State.READY:
+                self._lost(FeedCrashed(fault), blocked=connection.behind)
+            raise
+        if end.was_ready and not isinstance(end.reason, Stopped):
+            self._lost(end.reason, blocked=connection.behind)
+        return end
+
+    def _lost(self, reason: EndReason, *, blocked: bool) -> None:
+        """Note that frames are missed from now on, or rather since something came last."""
+        heard = LastHeard(self.status.heard_us, self._producer, self._sink.emitted, self.status.position)
+        self._gaps.lost(reason, heard, blocked=blocked)
+
+    def _tell(self, gap: GapFound | None) -> None:
+        if gap is not None:
+            self.status.publish(gap)
+
+    def _decide(self, end: ConnectionEnd) -> Decision:
+        try:
+            return decide(self._policy, end, self._outage, self._clock())
         except RetryFunctionFailed as error:
             self.status.publish(HandlerFailed(telemetry_id=self.settings.label, where="retry.function", cause=error))
-            return decide(self._policy, end, outage, self._clock(), default=True)
+            return decide(self._policy, end, self._outage, self._clock(), default=True)
 
-    def _wait_for_room(self) -> bool:
-        """Wait until the backlog takes frames again: there is no reconnect before. False once stopped."""
-        while not self._stopping():
-            if self._sink.has_room():
+    def _wait_for_turn(self) -> bool:
+        """Wait until this process leads and the backlog takes frames: there is no connection before. False once stopped."""
+        may_connect = False
+        while not may_connect and not self._stopping():
+            self.status.standby = not self._take_up()
+            if self.status.standby:
                 self.status.unblock()
-                return True
-            self._wakeup.wait(self.status.block())
+                self._wakeup.wait(None)
+            elif self._sink.has_room():
+                may_connect = True
+            else:
+                self._wakeup.wait(self.status.block())
+        self.status.standby = False
         self.status.unblock()
-        return False
+        return may_connect
+
+    def _leads(self) -> bool:
+        """Tell whether the tenure that was entered goes on."""
+        return self._tenure != 0 and self._lead.tenure == self._tenure
+
+    def _take_up(self) -> bool:
+        """Enter the tenure that is held now, if that is not done yet; tell whether there is one."""
+        if self._tenure != 0 and not self._leads():
+            self._stand_back()
+        while (tenure := self._lead.tenure) not in (0, self._tenure):  # it may change while it is entered
+            before = self._lead.enter()
+            self._tenure, self._producer = tenure, self._lead.producer
+            self._gaps.entered(before)
+            if before is not None and before.position is not None:
+                self.status.position_text = json.dumps(before.position)
+        return tenure != 0
+
+    def _stand_back(self) -> None:
+        """Leave the feed to whoever leads it now; the next tenure begins with a new retry budget."""
+        self._tell(self._gaps.ended(self.status.wall(), "fenced"))
+        self.status.move(Trigger.FENCED)
+        self._tenure = 0
+        self._outage = Outage()
 
     def _sleep(self, seconds: float) -> None:
         deadline = Deadline(seconds, self._clock)
-        while not self._stopping() and not deadline.expired:
+        while not self._stopping() and self._leads() and not deadline.expired:
             self._wakeup.wait(deadline.remaining())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingest.errors import DataTimedOut, EndReason, IdleTimedOut, PingTimedOut, ReadyTimedOut
+from settings.model import FeedSettings
 
 _NEVER = float("inf")
 
@@ -23,6 +24,18 @@ class Deadlines:
     ping_interval: float
     ping_timeout: float
     heartbeat: float | None
+
+
+def deadlines_of(feed: FeedSettings) -> Deadlines:
+    """Return the deadlines that a feed's settings name."""
+    return Deadlines(
+        ready=feed.ready_timeout,
+        idle=feed.idle_timeout,
+        data=feed.data_timeout,
+        ping_interval=feed.ping_interval,
+        ping_timeout=feed.ping_timeout,
+        heartbeat=feed.heartbeat.interval if feed.heartbeat is not None else None,
+    )
 
 
 class Liveness:

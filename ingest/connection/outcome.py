@@ -6,6 +6,7 @@ The rule: pure, and cheap enough for one call per frame; what `interpret` lets t
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,9 @@ Outcome = Emit | Skip | Fail
 
 #: What the user's code may raise that ends a connection and nothing else.
 USER_FAULTS = (Exception, SystemExit)
+
+#: A position is kept with every gap record: so many characters of JSON at most.
+LONGEST_POSITION = 16_384
 
 
 def handle_frame(session: Session, payload: str | bytes) -> Outcome:
@@ -38,12 +42,29 @@ def heartbeat_frames(session: Session) -> tuple[Outgoing, ...]:
         raise FrameHandlerFailed(error, _raised("heartbeat", error)) from error
 
 
+def position_text(session: Session) -> str | None:
+    """Return the session's position as JSON text; whatever it raises or wrongly returns is a `FrameHandlerFailed`.
+
+    As text, because the session may go on to change the very value that it returned.
+    """
+    try:
+        position = session.position()
+        text = None if position is None else json.dumps(position, allow_nan=False)
+    except USER_FAULTS as error:
+        raise FrameHandlerFailed(error, _raised("position", error)) from error
+    if text is not None and len(text) > LONGEST_POSITION:
+        raise FrameHandlerFailed(None, f"position is {len(text)} characters of JSON; at most {LONGEST_POSITION} are kept")
+    return text
+
+
 def interpret(result: object) -> Outcome:
     """Return what ``on_frame`` returned if it is of the right form, else raise `FrameHandlerFailed`."""
     try:
         if isinstance(result, Emit):
             if result.reply:
                 checked_frames(result.reply, "reply")
+            if result.ack:
+                checked_frames(result.ack, "ack")
             for payload in result.payloads:
                 if isinstance(payload, To):
                     _check_destination(payload)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: What may be sent: ``str`` leaves as a text frame, ``bytes`` as a binary one.
 Outgoing = str | bytes
 
+#: A JSON value: None, a bool, a number, a ``str``, or a list or dict of these.
+JSON = Any
+
 
 class To:
     """One payload with its own destination; what is None comes from the feed's settings."""
@@ -39,17 +42,24 @@ class To:
 
 
 class Emit:
-    """Queue zero, one or many payloads (JSON values, ``bytes``, or `To`); send ``reply`` at once."""
+    """Queue zero, one or many payloads (JSON values, ``bytes``, or `To`); send ``reply`` at once, ``ack`` once all are safe.
 
-    __slots__ = ("payloads", "ready", "reply")
+    Safe is what Redis, or a spool that outlives the process, has confirmed. The acks of a connection leave in order, each only
+    when every payload up to its own is safe; at the end of the connection those that have not left are forgotten.
+    """
 
-    def __init__(self, *payloads: Any, reply: Sequence[Outgoing] = (), ready: bool = False) -> None:
+    __slots__ = ("ack", "payloads", "ready", "reply")
+
+    def __init__(self, *payloads: Any, reply: Sequence[Outgoing] = (), ack: Sequence[Outgoing] = (), ready: bool = False) -> None:
         self.payloads = payloads
         self.reply = reply
+        self.ack = ack
         self.ready = ready
 
     def __repr__(self) -> str:
-        return f"Emit({len(self.payloads)} payloads, reply={len(self.reply)} frames, ready={self.ready})"
+        return (
+            f"Emit({len(self.payloads)} payloads, reply={len(self.reply)} frames, ack={len(self.ack)} frames, ready={self.ready})"
+        )
 
 
 class Skip:
@@ -120,3 +130,10 @@ class Session:
         """Return the frames to send every ``heartbeat.interval`` seconds."""
         beat = self.feed.heartbeat
         return (beat.text,) if beat is not None and beat.text is not None else ()
+
+    def position(self) -> JSON | None:
+        """Return where the stream is now (a trade id, say), for the records of gaps; None: as it was.
+
+        Called after every hand-over of emitted payloads, so it must be quick.
+        """
+        return None

@@ -29,6 +29,7 @@ class Trigger(StrEnum):
     ENDED = "ended"  # the connection, or the attempt, is over; another follows
     GAVE_UP = "gave up"  # the same, and no other follows
     STOP = "stop"  # we were asked to
+    FENCED = "fenced"  # another process leads the feed now; stand by
     CRASHED = "crashed"  # a fault in our own loop; the feed begins anew
 
 
@@ -48,6 +49,11 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (State.BOOTSTRAPPING, Trigger.STOP): State.STOPPED,
     (State.READY, Trigger.STOP): State.STOPPED,
     (State.BACKING_OFF, Trigger.STOP): State.STOPPED,
+    (State.IDLE, Trigger.FENCED): State.IDLE,
+    (State.CONNECTING, Trigger.FENCED): State.IDLE,
+    (State.BOOTSTRAPPING, Trigger.FENCED): State.IDLE,
+    (State.READY, Trigger.FENCED): State.IDLE,
+    (State.BACKING_OFF, Trigger.FENCED): State.IDLE,
     (State.IDLE, Trigger.CRASHED): State.IDLE,
     (State.CONNECTING, Trigger.CRASHED): State.IDLE,
     (State.BOOTSTRAPPING, Trigger.CRASHED): State.IDLE,

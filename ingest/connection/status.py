@@ -5,14 +5,15 @@ The rule: the one place where a feed's state changes; written by the feed's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
-from ingest.clock import Monotonic, monotonic
+from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.states import State, Trigger, after
-from ingest.errors import EndReason, Stopped
+from ingest.errors import EndReason, Fenced, Stopped
 from ingest.events import (
     ConnectionFailed,
     ConnectionLost,
@@ -33,10 +34,11 @@ BLOCKED_AFTER = 1.0
 class FeedStatus:
     """State and counters of one feed, over all its connections."""
 
-    def __init__(self, label: str, publish: Publish, clock: Monotonic = monotonic) -> None:
+    def __init__(self, label: str, publish: Publish, clock: Monotonic = monotonic, wall: Callable[[], int] = wall_us) -> None:
         self.label = label
         self.publish = publish
         self.clock = clock
+        self.wall = wall
         self.state = State.IDLE
         self.frames = 0
         self.bytes = 0
@@ -44,6 +46,9 @@ class FeedStatus:
         self.last_reason: EndReason | None = None
         self.round_trip: float | None = None  # of the newest ping, in seconds
         self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
+        self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
+        self.position_text: str | None = None  # where the stream is, as JSON
+        self.standby = False  # another process leads the feed
         self._blocked_at: float | None = None
         self._block_told = False
         self._readied_at: float | None = None
@@ -53,11 +58,23 @@ class FeedStatus:
         """Whether reading has stopped because the backlog is full."""
         return self._blocked_at is not None
 
+    @property
+    def position(self) -> Any:
+        """What the session said of where the stream is, with the last emission; a copy. None if it never did."""
+        text = self.position_text
+        return None if text is None else json.loads(text)
+
     def shown(self, slow_after: float) -> str:
-        """Return the state as users see it: a callback running longer than ``slow_after`` seconds, or a full backlog, first."""
+        """Return the state as users see it.
+
+        Before the feed's own state come a callback that runs longer than ``slow_after`` seconds, that another process leads, and
+        a full backlog.
+        """
         running = self.running
         if running is not None and self.clock() - running[1] > slow_after:
             return "SLOW_CALLBACK"
+        if self.standby:
+            return "STANDBY"
         return "BLOCKED" if self.blocked else self.state.value
 
     def move(self, trigger: Trigger) -> None:
@@ -70,6 +87,7 @@ class FeedStatus:
         """The connection is ready: the success of the seed's telemetry."""
         self.move(Trigger.READIED)
         self._readied_at = self.clock()
+        self.heard_us = self.wall()
         self.publish(ConnectionReady(telemetry_id=self.label, url=url))
         self._tell_status(1)
 
@@ -83,7 +101,7 @@ class FeedStatus:
         if end.was_ready:
             self.publish(ConnectionLost(telemetry_id=self.label, reason=reason, lasted=end.lasted))
             self._tell_status(0)
-        elif not isinstance(reason, Stopped):
+        elif not isinstance(reason, Stopped | Fenced):
             self.publish(ConnectionFailed(telemetry_id=self.label, reason=reason))
         return end
 

@@ -1,156 +1,335 @@
 """What was read and is not yet confirmed by Redis, in order: the hand-over between the feed thread and the publish thread.
 
-The rule: one lock; an entry leaves only when it is confirmed (`commit`) or given up by name (`drop`), so whatever happens to a
-connection, `rewind` brings back what was under way.
+The rule: one lock; a message leaves only when it is confirmed, or when it is given up by name and counted (`Losses`); so whatever
+happens to a connection, `rewind` brings back what was under way. Where messages wait is `ingest.delivery.tiers`'s business.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import chain
-from operator import attrgetter
 from threading import Condition
+from typing import NamedTuple
 
+from ingest.clock import Monotonic, monotonic
+from ingest.delivery.chain import Chain
 from ingest.delivery.entry import Entry
+from ingest.delivery.losses import Losses
+from ingest.delivery.store import Store, StoredProducer
+from ingest.delivery.tiers import Bounds, Tiers
+from ingest.events import DropReason
 
-__all__ = ["Backlog", "Entry"]
+__all__ = ["Backlog", "Bounds", "Chain", "Entry", "Saved"]
 
-#: A full backlog has room again at this part of its limits, so that reading does not stop and start with every batch.
-ROOM_AGAIN = 0.75
+#: Seconds between two times that the disk is told what is confirmed.
+_TIDY_INTERVAL = 0.5
 
 
-_LAST = attrgetter("last")
+class Saved(NamedTuple):
+    """What became at the end of messages that Redis has not confirmed."""
+
+    spooled: int
+    lost: int
 
 
 class Backlog:
-    """A first-in, first-out store between two threads, bounded by messages and by bytes of their data.
+    """Chains of messages, first in, first out, between two threads; bounded.
 
-    The bound is for who asks `has_room` before reading: `put` never refuses, so the frames of one read always fit and the
-    overshoot is one read. ``on_room`` is called (without the lock) when a full backlog has room again; set it before the threads
-    start.
+    The bound is for who asks `has_room` before reading: the frames of one read always fit, so the overshoot is one read.
+    ``on_room`` is called (without the lock) when a full backlog has room again, and when what `notify_at` waits for has come; set
+    it before the threads start.
+
+    Parameters:
+      losses: told of every message that is given up.
+      store: the feed's spools; None: memory alone.
+      spooling: called with True when messages begin to go to the disk, with False when none is there any more.
     """
 
-    def __init__(self, messages: int, size: int, on_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        losses: Losses,
+        store: Store | None = None,
+        *,
+        spooling: Callable[[bool], None] = lambda began: None,
+        on_room: Callable[[], None] = lambda: None,
+        clock: Monotonic = monotonic,
+    ) -> None:
         self.on_room = on_room
-        self._most = (messages, size)
-        self._again = (int(messages * ROOM_AGAIN), int(size * ROOM_AGAIN))
-        self._waiting: deque[Entry] = deque()
-        self._taken: deque[list[Entry]] = deque()
-        self._count = 0
-        self._bytes = 0
+        self._write_ahead = bounds.write_ahead
+        self._blocks = bounds.overflow == "block"
+        self._losses = losses
+        self._store = store
+        self._tiers = Tiers(bounds, losses, store, spooling)
+        self._clock = clock
+        self._chains: deque[Chain] = deque()
         self._full = False
         self._closed = False
         self._woken = False
+        self._notify_at: tuple[Chain, int] | None = None
+        self._untidy = False
+        self._tidied_at = clock()
         self._changed = Condition()
+        if store is not None:
+            store.gone = self._lose_unread
+            self._take_in(store.earlier())
 
     def __len__(self) -> int:
-        return self._count
+        return self._tiers.count + self.unread
 
     @property
     def size(self) -> int:
-        """Bytes of data held."""
-        return self._bytes
+        """Bytes of data in memory."""
+        return self._tiers.bytes
+
+    @property
+    def unread(self) -> int:
+        """Messages that are on disk alone."""
+        return sum([chain.unread for chain in self.chains])
 
     @property
     def oldest_us(self) -> int | None:
-        """When the oldest entry was received; None if there is none."""
+        """When the oldest message in memory was received; None if there is none."""
         with self._changed:
-            oldest = next(chain(chain.from_iterable(self._taken), self._waiting), None)
+            oldest = next((entry for chain in self._chains for entry in chain.in_memory()), None)
         return oldest.received_us if oldest is not None else None
 
     @property
-    def has_waiting(self) -> bool:
-        """Whether there is something to `take`."""
-        return bool(self._waiting)
+    def first(self) -> Chain | None:
+        """The chain whose turn it is."""
+        chains = self._chains
+        return chains[0] if chains else None
+
+    @property
+    def chains(self) -> list[Chain]:
+        """All chains, oldest first."""
+        return list(self._chains)
 
     def has_room(self) -> bool:
-        """Tell whether reading may go on."""
-        return not self._full
+        """Tell whether reading may go on: always, if what has no place is given up."""
+        return not (self._full and self._blocks)
 
-    def put(self, entries: Sequence[Entry]) -> bool:
-        """Append entries, numbered upwards; False if the backlog is closed: then they are not taken."""
+    # What tenures do: chains begin, are fenced, and end.
+
+    def open(self, producer: str) -> Chain:
+        """Begin the chain of a producer, after all others."""
+        with self._changed:
+            chain = Chain(producer)
+            self._chains.append(chain)
+            self._wake()
+        return chain
+
+    def adopt(self) -> None:
+        """Take in what processes that are dead by now left in the folder."""
+        with self._changed:
+            if self._store is not None:
+                self._take_in(self._store.adopt())
+
+    def fence(self) -> int:
+        """Make everything held late, for good: another producer leads; return how many messages that is."""
+        with self._changed:
+            for chain in self._chains:
+                chain.late = True
+            if self._store is not None:
+                self._store.mark_late([chain.producer for chain in self._chains])
+            self._wake()
+        return len(self)
+
+    def end(self, chain: Chain) -> None:
+        """Nothing more will come to a chain."""
+        with self._changed:
+            chain.open = False
+            self._wake()
+
+    def finish(self, chain: Chain) -> None:
+        """Forget a chain of which nothing is held, and to which nothing will come."""
+        with self._changed:
+            self._chains.remove(chain)
+            if self._store is not None:
+                self._store.forget(chain.producer)
+
+    def discard(self, chain: Chain, reason: DropReason) -> int:
+        """Give up all of a chain of which nothing is under way; return how many messages that was."""
+        with self._changed:
+            return self._tiers.discard(chain, reason)
+
+    # What the feed thread does.
+
+    def put(self, chain: Chain, entries: Sequence[Entry]) -> None:
+        """Append entries, numbered upwards, or give some up as ``overflow`` says; a closed backlog takes none."""
         with self._changed:
             if self._closed:
-                return False
-            self._waiting.extend(entries)
-            self._count += len(entries)
-            self._bytes += sum([len(entry.data) for entry in entries])
-            self._full = self._full or self._count >= self._most[0] or self._bytes >= self._most[1]
+                return
+            chain.newest = entries[-1].last
+            self._tiers.put(chain, entries)
+            self._full = self._full or not self._tiers.has_place(chain)
+            due = self._notify_at is not None and self._is_due()
             self._changed.notify()
-        return True
+        if due:  # given up, or safe on disk already
+            self.on_room()
 
-    def take(self, messages: int, size: int) -> list[Entry]:
+    def refuse(self, chain: Chain, seq: int, received_us: int, reason: DropReason) -> None:
+        """Give up a message that has its number and is not to be put."""
+        with self._changed:
+            chain.newest = max(chain.newest, seq)
+            chain.note_unkept(seq)
+            self._losses.drop_range(chain.producer, seq, seq, 1, received_us, received_us, reason)
+            self._losses.end()
+
+    def begin_connection(self, chain: Chain) -> None:
+        """Let what was given up before count no more in what is settled."""
+        with self._changed:
+            chain.first_unkept = None
+            self._notify_at = None
+
+    def settled(self, chain: Chain) -> int:
+        """Return the number up to which everything is in Redis, or on a disk that outlives power and process."""
+        with self._changed:
+            return self._settled(chain)
+
+    def notify_at(self, chain: Chain, seq: int | None) -> None:
+        """Call ``on_room`` once everything of a chain up to ``seq`` is settled, or never can be; None: no more."""
+        with self._changed:
+            self._notify_at = None if seq is None else (chain, seq)
+            due = self._is_due()
+        if due:
+            self.on_room()
+
+    # What the publish thread does.
+
+    def take(self, chain: Chain, messages: int, size: int) -> list[Entry]:
         """Return the next entries, at most so many and so many bytes, but at least one if there is one. They stay held."""
-        batch: list[Entry] = []
         with self._changed:
-            waiting = self._waiting
-            while waiting and len(batch) < messages:
-                size -= len(waiting[0].data)
-                if size < 0 and batch:
-                    break
-                batch.append(waiting.popleft())
-            if batch:
-                self._taken.append(batch)
-        return batch
+            if not chain.waiting:
+                self._tiers.load(chain)
+            return chain.take(messages, size)
 
-    def commit(self, seq: int) -> list[Entry]:
+    def commit(self, chain: Chain, seq: int) -> list[Entry]:
         """Let go of what was taken, up to number ``seq``, and return it."""
-        done: list[Entry] = []
         with self._changed:
-            while self._taken and self._taken[0][0].last <= seq:
-                batch = self._taken.popleft()
-                cut = bisect_right(batch, seq, key=_LAST)
-                done += batch[:cut]
-                if cut < len(batch):
-                    self._taken.appendleft(batch[cut:])
-            room = self._let_go(done)
-        if room:
+            done = chain.commit(seq)
+            if self._store is not None:
+                self._store.confirm(chain.producer, seq)
+                self._untidy = True
+            self._tiers.let_go(done)
+            wanted = self._has_room_again() | self._is_due()
+        if wanted:
             self.on_room()
         return done
 
-    def rewind(self) -> None:
+    def rewind(self, chain: Chain) -> None:
         """Make everything that was taken and not committed the next to be taken again."""
         with self._changed:
-            for batch in reversed(self._taken):
-                self._waiting.extendleft(reversed(batch))
-            self._taken.clear()
+            chain.rewind()
 
-    def drop(self, seq: int) -> Entry | None:
-        """Give up the next entry to be taken, if it is number ``seq``, and return it."""
+    def reject(self, chain: Chain, seq: int, detail: str) -> bool:
+        """Give up the next entry to be taken, if it is number ``seq``; it is set aside on disk where there is one."""
         with self._changed:
-            if not self._waiting or self._waiting[0].seq != seq:
-                return None
-            entry = self._waiting.popleft()
-            room = self._let_go([entry])
+            if not chain.waiting or chain.waiting[0].seq != seq:
+                return False
+            entry = chain.waiting.popleft()
+            self._tiers.let_go([entry])
+            if self._store is not None:
+                self._store.reject(chain.producer, entry, detail)
+            chain.note_unkept(entry.seq)
+            self._losses.drop(chain.producer, [entry], "rejected")
+            self._losses.end()
+            room = self._has_room_again() | self._is_due()
         if room:
             self.on_room()
-        return entry
+        return True
+
+    def tidy(self) -> None:
+        """Let the disk know what is confirmed, if there is anything new and it is time to."""
+        if self._store is None or not self._untidy or self._clock() - self._tidied_at < _TIDY_INTERVAL:
+            return
+        with self._changed:
+            self._untidy = False
+            self._tidied_at = self._clock()
+            self._store.flush()
+            room = self._has_room_again()
+        if room:
+            self.on_room()
 
     def wait(self, timeout: float) -> None:
-        """Wait until there is something to take, or `wake` or `close` is called, at most ``timeout`` seconds."""
+        """Wait until there is something to take, or to `tidy`, or somebody wakes us, at most ``timeout`` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._woken or self._closed, timeout)
+            if self._untidy:
+                timeout = min(timeout, _TIDY_INTERVAL)
+            self._changed.wait_for(lambda: self._woken or self._closed or self._has_waiting(), timeout)
             self._woken = False
 
     def wake(self) -> None:
         """End a `wait`, now or the next."""
         with self._changed:
-            self._woken = True
-            self._changed.notify()
+            self._wake()
 
-    def close(self) -> int:
-        """Accept no more entries, and return how many are left; they can still be taken and committed."""
+    # The end.
+
+    def save(self) -> Saved:
+        """Take no more, and bring everything in memory to the disk, what is under way too; what cannot be is lost.
+
+        What is there still can be taken and committed.
+        """
         with self._changed:
             self._closed = True
+            lost = sum([self._tiers.save(chain) for chain in self._chains])
+            self._losses.end()
+            if self._store is not None:
+                self._store.flush()
             self._changed.notify()
-            return self._count
+            return Saved(len(self) - lost, lost)
 
-    def _let_go(self, entries: Sequence[Entry]) -> bool:
-        self._count -= len(entries)
-        self._bytes -= sum([len(entry.data) for entry in entries])
-        if self._full and self._count <= self._again[0] and self._bytes <= self._again[1]:
-            self._full = False
-            return True
-        return False
+    def close(self) -> None:
+        """Take no more, and give the disk's files back."""
+        with self._changed:
+            self._closed = True
+            if self._store is not None:
+                self._store.close()
+            self._changed.notify()
+
+    # With the lock held.
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._changed.notify()
+
+    def _has_waiting(self) -> bool:
+        return bool(self._chains) and self._chains[0].has_waiting
+
+    def _take_in(self, producers: Sequence[StoredProducer]) -> None:
+        """Put the chains of earlier processes before our own."""
+        found = [Chain(each.id, confirmed=each.confirmed, unread=each.messages, late=each.late, earlier=True) for each in producers]
+        earlier = [chain for chain in self._chains if chain.earlier]
+        ours = [chain for chain in self._chains if not chain.earlier]
+        self._chains = deque([*earlier, *found, *ours])
+        if found:
+            self._wake()
+
+    def _lose_unread(self, producer: str) -> None:
+        for chain in self._chains:
+            if chain.producer == producer:
+                self._tiers.lose_unread(chain)
+
+    def _settled(self, chain: Chain) -> int:
+        on_disk = self._write_ahead and self._store is not None and self._store.durable and not chain.tail
+        seq = chain.newest if on_disk else chain.confirmed
+        return seq if chain.first_unkept is None else min(seq, chain.first_unkept - 1)
+
+    def _is_due(self) -> bool:
+        if self._notify_at is None:
+            return False
+        chain, seq = self._notify_at
+        never = chain.first_unkept is not None and chain.first_unkept <= seq
+        if self._settled(chain) < seq and not never:
+            return False
+        self._notify_at = None
+        return True
+
+    def _has_room_again(self) -> bool:
+        """Tell whether a full backlog has just got room again."""
+        if not self._full or not self._chains or not self._tiers.has_room_again(self._chains[-1]):
+            return False
+        self._full = False
+        self._losses.end()
+        return True

@@ -1,7 +1,8 @@
 """Decides what a publisher does next: join, send, read a reply, wait. The protocol of delivery, without I/O.
 
 The rule: what Redis holds is only ever believed when it says so. A reply moves the position; a lost one is not guessed but asked
-for, by joining again, which makes every call still under way void.
+for, by joining again, which makes every call still under way void. One producer at a time: the next is followed only when nothing
+of the one before is under way.
 
 ::
 
@@ -20,11 +21,26 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from ingest.clock import wall_us
 from ingest.delivery.outage import Outage
 from ingest.delivery.pacing import POLL_INTERVAL, Backoff, FullQueue
-from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Reject, Reply, Send, Wait, Watermarks
+from ingest.delivery.steps import (
+    Action,
+    Effect,
+    Idle,
+    Join,
+    Joined,
+    Poll,
+    Receive,
+    Record,
+    Reject,
+    Reply,
+    Send,
+    Wait,
+    Watermarks,
+)
 from ingest.errors import BrokerError, BrokerRefused, ForeignWriter
-from ingest.events import Event, QueueForgotten
+from ingest.events import GapFound, QueueForgotten
 
 #: A message that Redis refuses by itself so often is given up.
 MOST_REFUSALS = 10
@@ -60,18 +76,18 @@ class _Call(NamedTuple):
 
 
 class PublisherCore:
-    """The state of one producer's way into its queues.
+    """The state of one feed's way into its queues; `follow` says of which producer.
 
     Parameters:
-      label: the feed's ``telemetry_id``; ``queue``: the queue that a forgetting Redis is reported for.
+      feed, label: the feed's name and ``telemetry_id``; ``queue``: the queue that a forgetting Redis is reported for.
       watermarks: those of a queue by its name.
       uniform: chance, for the jitter of the backoff.
     """
 
     def __init__(
         self,
-        producer: str,
         *,
+        feed: str,
         label: str,
         queue: str,
         watermarks: Callable[[str], Watermarks],
@@ -79,7 +95,7 @@ class PublisherCore:
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.retries = 0
-        self._producer = producer
+        self._feed = feed
         self._label = label
         self._queue = queue
         self._watermarks = watermarks
@@ -88,10 +104,6 @@ class PublisherCore:
         self._until = 0.0  # when a wait ends, or a reply is overdue
         self._backoff = Backoff(uniform)
         self._outage = Outage(label)
-        self._confirmed = 0  # what Redis said last
-        self._prev = 0  # the last number of the call before
-        self._sent = 0  # the highest number ever sent
-        self._may_begin = True  # nothing can have been forgotten that is not yet told
         self._calls: deque[_Call] = deque()
         self._trouble: tuple[Reply, _Call] | None = None
         self._lost: _Call | None = None  # the oldest call of a line that broke
@@ -100,11 +112,40 @@ class PublisherCore:
         self._full: tuple[str, FullQueue] | None = None
         self._refusals = 0
         self._refused: Reject | None = None
+        self.follow("", 0, 0.0)
+
+    def follow(self, producer: str, confirmed: int, now: float, *, earlier: bool = False) -> None:
+        """Go on with another producer; ``earlier``: one of a process that is gone, so Redis may hold more than we know."""
+        self.begin(now)
+        self._lost = None
+        self._producer = producer
+        self._since_us = 0 if earlier else wall_us()
+        self._confirmed = confirmed  # what Redis said last
+        self._prev = confirmed  # the last number of the call before
+        self._sent = None if earlier else confirmed  # the highest number ever sent, if we know it
+        self._may_begin = False  # whether Redis is right not to know the producer
+        self._gap: GapFound | None = None  # what Redis forgot, not yet recorded
+        self._refused = None
 
     @property
     def settled(self) -> bool:
         """Whether the line is joined and no reply is outstanding."""
         return self._state is _State.SENDING and not self._calls
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a reply is outstanding."""
+        return bool(self._calls)
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis has failed more than once since it last admitted anything."""
+        return self._state is _State.JOINING and self._backoff.attempts > 1
+
+    @property
+    def confirmed(self) -> int:
+        """The number up to which Redis has said it has everything."""
+        return self._confirmed
 
     def begin(self, now: float) -> None:
         """Take that there is no line yet, or no more: whatever was under way is asked for at the first join."""
@@ -121,6 +162,8 @@ class PublisherCore:
         if self._state in (_State.JOINING, _State.PAUSED) and now < self._until:
             return Wait(self._until)
         if self._state is _State.JOINING:
+            if self._gap is not None:
+                return Record(self._gap)  # before a join writes anything, so that no lost reply can hide it
             return Join(self._confirmed if self._may_begin else None)
         if self._state is _State.PAUSED and self._full is not None:
             return Poll(self._full[0])
@@ -133,22 +176,30 @@ class PublisherCore:
                 return Send(self._messages, self._pace.size)
         return Receive(self._until) if self._calls else Idle()
 
-    def joined(self, position: int | None, now: float) -> Effect:
-        """Take the position that Redis holds; None: it does not know the producer."""
-        if position is None:
-            # Told before the next join writes anything, so that no lost reply can hide it.
-            self._may_begin = True
-            return Effect(events=(self._forgotten(0),))
-        if position > max(self._sent, self._confirmed):
+    def joined(self, found: Joined, now: float) -> Effect:
+        """Take what a join found."""
+        if found.fenced:
+            return Effect(fenced=True)
+        position = found.position
+        if position is None or position < self._confirmed:
+            told, self._gap = self._forgotten(position or 0)
+            if position is not None:
+                self._confirmed = position
+            return Effect(events=(told,))
+        if self._sent is not None and position > max(self._sent, self._confirmed):
             raise ForeignWriter(self._producer, position, self._sent)
-        events = (self._forgotten(position),) if position < self._confirmed else ()
         if self._lost is not None and position <= self._confirmed:
             # A line that breaks before the first call is through needs shorter calls.
             self._messages = max(1, min(self._messages, self._lost.messages) // 2)
         self._lost = None
         self._confirmed = self._prev = position
         self._state = _State.SENDING
-        return Effect(commit=position, rewind=True, events=events + self._outage.joined(now))
+        return Effect(commit=position, rewind=True, events=self._outage.joined(now))
+
+    def recorded(self) -> None:
+        """Take that the record of what Redis forgot is stored: the next join may begin where we know ourselves to be."""
+        self._gap = None
+        self._may_begin = True
 
     def sent(self, first: int, last: int, count: int, now: float) -> int:
         """Note a call that is about to be sent, of numbers ``first`` to ``last``; return the ``prev`` that goes with it."""
@@ -157,7 +208,8 @@ class PublisherCore:
             self._until = now + self._pace.call_timeout
         self._calls.append(_Call(prev, first, count))
         self._prev = last
-        self._sent = max(self._sent, last)
+        if self._sent is not None:
+            self._sent = max(self._sent, last)
         self._may_begin = False
         return prev
 
@@ -175,6 +227,9 @@ class PublisherCore:
             self._state = _State.SETTLING
             return Effect()
         (reply, call), self._trouble = self._trouble, None
+        if reply.status == "fenced":
+            self.begin(now)
+            return Effect(fenced=True)
         return self._pause(reply, now) if reply.status in ("full", "rate") else self._retry(reply, call, now)
 
     def polled(self, depth: int, now: float) -> Effect:
@@ -198,7 +253,7 @@ class PublisherCore:
 
     def left(self, known: bool) -> Effect:
         """Take that the producer took leave; a Redis that did not know it has forgotten what it confirmed."""
-        return Effect(events=(self._forgotten(0),) if self._confirmed and not known else ())
+        return Effect(events=self._forgotten(0) if self._confirmed and not known else ())
 
     def _admitted(self, reply: Reply, now: float) -> Effect:
         assert reply.position is not None, "the script tells a position with every admission"
@@ -245,5 +300,16 @@ class PublisherCore:
         self._until = now + self._backoff.next()
         return Effect(close=close)
 
-    def _forgotten(self, held: int) -> Event:
-        return QueueForgotten(telemetry_id=self._label, queue=self._queue, confirmed=self._confirmed, held=held)
+    def _forgotten(self, held: int) -> tuple[QueueForgotten, GapFound]:
+        told = QueueForgotten(telemetry_id=self._label, queue=self._queue, confirmed=self._confirmed, held=held)
+        gap = GapFound(
+            telemetry_id=self._label,
+            feed=self._feed,
+            cause="forgotten",
+            from_us=self._since_us,
+            to_us=wall_us(),
+            producer=self._producer,
+            last_seq=held,
+            detail=f"Redis had confirmed number {self._confirmed} and knows of {held}: what waited in the queue is gone",
+        )
+        return told, gap

@@ -7,55 +7,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ingest.delivery.backlog import Backlog, Entry
+from ingest.delivery.backlog import Backlog, Chain, Entry
 from ingest.delivery.envelope import Envelope
-from ingest.errors import EnqueueVetoed
+from ingest.errors import EnqueueVetoed, PayloadRefused
 from ingest.events import MessageRejected, Publish
 
 
 class Intake:
-    """The sink of one feed.
+    """The sink of one feed; `enter` says under which producer.
 
     Parameters:
+      make_envelope: makes the envelope of a producer.
       before: what Dramatiq middleware makes of an encoded message before it is enqueued, or None; called once per message.
       label: the feed's ``telemetry_id``.
     """
 
     def __init__(
         self,
-        envelope: Envelope,
+        make_envelope: Callable[[str], Envelope],
         backlog: Backlog,
         *,
         label: str,
         publish: Publish,
         before: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        self._envelope = envelope
+        self._make_envelope = make_envelope
         self._backlog = backlog
         self._label = label
         self._publish = publish
         self._before = before
+        self._envelope: Envelope | None = None
+        self._chain = Chain("")  # nothing is put before `enter`
         self._emitted = 0
-        self._vetoed = 0
+        self._total = 0
         self._closed = False
 
     @property
     def emitted(self) -> int:
-        """How many payloads were taken."""
+        """The number of the last payload taken from the present producer."""
         return self._emitted
 
     @property
-    def vetoed(self) -> int:
-        """How many of them a middleware refused."""
-        return self._vetoed
+    def total(self) -> int:
+        """How many payloads were taken, from all producers."""
+        return self._total
+
+    @property
+    def settled(self) -> int:
+        """The number up to which every payload is in Redis or safely on disk, and none taken since `begin` was given up."""
+        return self._backlog.settled(self._chain)
+
+    @property
+    def dropped(self) -> int | None:
+        """The number of the first payload taken since `begin` and given up."""
+        return self._chain.first_unkept
+
+    def enter(self, chain: Chain) -> None:
+        """Number what comes from now on anew, for the producer of ``chain``; nothing more comes for the one before."""
+        if chain is self._chain:
+            return
+        self._backlog.end(self._chain)
+        self._chain = chain
+        self._envelope = self._make_envelope(chain.producer)
+        self._emitted = 0
 
     def has_room(self) -> bool:
         """Tell whether reading may go on."""
         return self._backlog.has_room()
 
+    def begin(self) -> None:
+        """A connection begins: what was taken and given up before does not count any more."""
+        self._backlog.begin_connection(self._chain)
+
+    def notify_at(self, seq: int | None) -> None:
+        """Wake the feed once ``settled`` has reached ``seq``, or never can; None: not any more."""
+        self._backlog.notify_at(self._chain, seq)
+
     def close(self) -> None:
         """Take nothing more: what a callback that hung returns later comes after the end was counted."""
         self._closed = True
+        self._backlog.end(self._chain)
 
     def deliver(self, payloads: Sequence[object], received_us: int) -> None:
         """Take payloads that were read at ``received_us`` (wall-clock microseconds).
@@ -64,15 +95,29 @@ class Intake:
         """
         if self._closed:
             return
+        assert self._envelope is not None, "a connection was made before a tenure began"
         entries: list[Entry] = []
         try:
             self._envelope.seal(payloads, self._emitted + 1, received_us, entries)
-        finally:
-            self._emitted += len(entries)
-            if self._before is not None:
-                entries = self._through_middleware(entries, self._before)
-            if entries:
-                self._backlog.put(entries)
+        except PayloadRefused as refused:
+            self._take(entries)
+            self._give_up(refused, received_us)
+            raise
+        self._take(entries)
+
+    def _take(self, entries: list[Entry]) -> None:
+        self._emitted += len(entries)
+        self._total += len(entries)
+        if self._before is not None:
+            entries = self._through_middleware(entries, self._before)
+        if entries:
+            self._backlog.put(self._chain, entries)
+
+    def _give_up(self, refused: PayloadRefused, received_us: int) -> None:
+        self._emitted += 1
+        self._total += 1
+        self._backlog.refuse(self._chain, self._emitted, received_us, "unencodable")
+        self._publish(MessageRejected(telemetry_id=self._label, seq=self._emitted, detail=str(refused)))
 
     def _through_middleware(self, entries: list[Entry], before: Callable[[bytes], bytes]) -> list[Entry]:
         passed: list[Entry] = []
@@ -80,6 +125,6 @@ class Intake:
             try:
                 passed.append(entry._replace(data=before(entry.data)))
             except EnqueueVetoed as veto:
-                self._vetoed += 1
+                self._backlog.refuse(self._chain, entry.seq, entry.received_us, "vetoed")
                 self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))
         return passed

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ingest.clock import Deadline, Monotonic, monotonic
-from ingest.delivery.backlog import Backlog, Entry
+from ingest.delivery.backlog import Backlog, Chain, Entry
 from ingest.delivery.core import PublisherCore
-from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Reject, Reply, Send, Wait
+from ingest.delivery.steps import Action, Effect, Idle, Join, Joined, Poll, Receive, Record, Reject, Reply, Send, Wait
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable
-from ingest.events import MessageRejected, Publish
+from ingest.events import GapFound, Publish
 
 #: A stop is noticed within so many seconds, also while Redis owes a reply.
 _SLICE = 0.1
@@ -26,44 +26,62 @@ _LONGEST_IDLE = 60.0
 class Line(Protocol):
     """A connection to the queues (`ingest.broker.line.Line`)."""
 
-    def join(self, producer: str, base: int | None) -> int | None: ...
-    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry]) -> None: ...
+    def join(self, producer: str, base: int | None, leader: str = ...) -> Joined: ...
+    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry], leader: str = ...) -> None: ...
     def reply(self, timeout: float) -> Reply | None: ...
     def depth(self, queue: str) -> int: ...
     def done(self, producer: str) -> bool: ...
+    def record(self, gap: GapFound) -> None: ...
     def close(self) -> None: ...
 
 
+class Lead(Protocol):
+    """Whether this process leads the feed (`ingest.service.tenure.Tenure`)."""
+
+    @property
+    def producer(self) -> str:
+        """The producer of the lease that is held; "" while another process leads."""
+
+    def fenced(self, producer: str) -> None:
+        """Take that ``producer`` leads no more."""
+
+
 class Publisher:
-    """Publishes one producer's entries, in order, until told to stop.
+    """Publishes a backlog, chain by chain and in order, until told to stop.
 
     Parameters:
+      mark_late: what to make of the bytes of a message that comes late; None: late messages are given up.
+      spools: whether what cannot be published at the end can be kept on disk.
       after: called with the bytes of every message that is in its queue, or None.
     """
 
     def __init__(
         self,
-        producer: str,
         backlog: Backlog,
         line: Line,
         core: PublisherCore,
+        lead: Lead,
         *,
-        label: str,
         publish: Publish,
+        mark_late: Callable[[bytes], bytes] | None = None,
+        spools: bool = False,
         after: Callable[[bytes], None] | None = None,
         clock: Monotonic = monotonic,
     ) -> None:
-        self._producer = producer
         self._backlog = backlog
         self._line = line
         self._core = core
-        self._label = label
+        self._lead = lead
         self._publish = publish
+        self._mark_late = mark_late
+        self._spools = spools
         self._after = after
         self._clock = clock
+        self._chain: Chain | None = None
+        self._leader = ""  # whose lease the calls name; "" for late messages, which need none
         self._enqueued = 0
-        self._rejected = 0
         self._end: float | None = None  # when to be over, once that is known
+        self._doubted = False
         self._woken = threading.Event()
 
     @property
@@ -72,14 +90,14 @@ class Publisher:
         return self._enqueued
 
     @property
-    def rejected(self) -> int:
-        """Messages that Redis refused again and again, and that were given up."""
-        return self._rejected
-
-    @property
     def retries(self) -> int:
         """How often something had to be tried again."""
         return self._core.retries
+
+    @property
+    def confirmed(self) -> int:
+        """The number up to which Redis has everything of the producer whose turn it is."""
+        return self._core.confirmed
 
     def run(self) -> None:
         """Publish until `stop`, or until a `drain` is through; close the line.
@@ -97,6 +115,11 @@ class Publisher:
         """Take that `run` was ended by a fault: the next one begins by asking Redis how far it came."""
         self._core.begin(self._clock())
 
+    def doubt(self) -> None:
+        """Ask Redis anew what it holds: somebody has seen that it knows less than it confirmed."""
+        self._doubted = True
+        self._wake()
+
     def drain(self, deadline: Deadline) -> None:
         """Publish what is left until the deadline, then let `run` end. The feed must have stopped putting.
 
@@ -110,26 +133,65 @@ class Publisher:
 
     def _end_by(self, end: float) -> None:
         self._end = end if self._end is None else min(self._end, end)
+        self._wake()
+
+    def _wake(self) -> None:
         self._woken.set()
         self._backlog.wake()
 
     def _is_over(self) -> bool:
         if self._end is None:
             return False
-        return self._clock() >= self._end or len(self._backlog) == 0
+        if self._clock() >= self._end or len(self._backlog) == 0:
+            return True
+        chain = self._backlog.first
+        stands_by = chain is not None and self._authority(chain) is None
+        return stands_by or (self._spools and self._core.away)
+
+    def _authority(self, chain: Chain) -> str | None:
+        """Return whose lease a chain's calls name: none ("") if it is late; None if we have to wait for one."""
+        return "" if chain.late else self._lead.producer or None
 
     def _step(self) -> None:
-        action = self._core.next(self._clock(), self._backlog.has_waiting)
+        self._backlog.tidy()
+        chain = self._backlog.first
+        leader = self._authority(chain) if chain is not None else None
+        if chain is None or leader is None:
+            self._backlog.wait(_LONGEST_IDLE)
+            return
+        self._follow(chain, leader)
         try:
-            effect = self._carry_out(action)
+            effect = self._advance(chain)
         except (BrokerUnreachable, BrokerRefused) as error:
             effect = self._core.failed(error, self._clock())
-        self._apply(effect)
+        self._apply(chain, effect)
 
-    def _carry_out(self, action: Action) -> Effect:
+    def _follow(self, chain: Chain, leader: str) -> None:
+        """Turn to a chain if it is not the one at work, or not under the same lease; nothing of another may be under way."""
+        if self._doubted:
+            self._doubted = False
+            self._line.close()
+            self._core.begin(self._clock())
+        if chain is self._chain and leader == self._leader:
+            return
+        if self._core.under_way:
+            self._line.close()  # those calls are void once the next join has set a fresh nonce
+        self._chain, self._leader = chain, leader
+        self._core.follow(chain.producer, chain.confirmed, self._clock(), earlier=chain.earlier)
+
+    def _advance(self, chain: Chain) -> Effect:
+        if self._core.settled:
+            if chain.late and self._mark_late is None and not chain.is_empty:
+                self._backlog.discard(chain, "fenced")
+                return Effect()
+            if chain.is_empty and not chain.open:
+                return self._finish(chain)
+        return self._carry_out(chain, self._core.next(self._clock(), chain.has_waiting))
+
+    def _carry_out(self, chain: Chain, action: Action) -> Effect:
         match action:
             case Send(messages, size):
-                self._send(messages, size)
+                self._send(chain, messages, size)
             case Receive(until):
                 reply = self._line.reply(max(0.0, min(_SLICE, until - self._clock())))
                 if reply is not None:
@@ -143,16 +205,25 @@ class Publisher:
             case Poll(queue):
                 return self._core.polled(self._line.depth(queue), self._clock())
             case Join(base):
-                return self._core.joined(self._line.join(self._producer, base), self._clock())
+                return self._core.joined(self._line.join(chain.producer, base, self._leader), self._clock())
+            case Record(gap):
+                self._line.record(gap)
+                self._core.recorded()
+                self._publish(gap)
             case Reject(seq, detail):
-                self._reject(seq, detail)
+                self._core.rejected()
+                self._backlog.reject(chain, seq, detail)
         return Effect()
 
-    def _send(self, messages: int, size: int) -> None:
-        entries = self._backlog.take(messages, size)
+    def _send(self, chain: Chain, messages: int, size: int) -> None:
+        entries = self._backlog.take(chain, messages, size)
+        if not entries:
+            return  # what an earlier process left was already in Redis
         last = entries[-1].last
         prev = self._core.sent(entries[0].seq, last, len(entries), self._clock())
-        self._line.enqueue_batch(self._producer, prev, last, entries)
+        if chain.late and self._mark_late is not None:
+            entries = [entry._replace(data=self._mark_late(entry.data)) for entry in entries]
+        self._line.enqueue_batch(chain.producer, prev, last, entries, self._leader)
 
     def _pause(self, until: float) -> None:
         if self._end is not None:
@@ -160,30 +231,34 @@ class Publisher:
         self._woken.wait(max(0.0, until - self._clock()))
         self._woken.clear()
 
-    def _reject(self, seq: int, detail: str) -> None:
-        self._core.rejected()
-        if self._backlog.drop(seq) is not None:
-            self._rejected += 1
-            self._publish(MessageRejected(telemetry_id=self._label, seq=seq, detail=detail))
-
-    def _apply(self, effect: Effect) -> None:
+    def _apply(self, chain: Chain, effect: Effect) -> None:
         if effect.close:
             self._line.close()
         for event in effect.events:
             self._publish(event)
         if effect.commit is not None:
-            committed = self._backlog.commit(effect.commit)
+            committed = self._backlog.commit(chain, effect.commit)
             self._enqueued += len(committed)
             if self._after is not None:
                 for entry in committed:
                     self._after(entry.data)
         if effect.rewind:
-            self._backlog.rewind()
+            self._backlog.rewind(chain)
+        if effect.fenced:
+            self._lead.fenced(self._leader)
+
+    def _finish(self, chain: Chain) -> Effect:
+        """Take leave of a producer that has nothing more to send, and turn to the next."""
+        effect = self._core.left(self._line.done(chain.producer))
+        self._backlog.finish(chain)
+        self._chain = None
+        return effect
 
     def _take_leave(self) -> None:
-        if self._core.settled and len(self._backlog) == 0:
+        chain = self._chain
+        if chain is not None and chain.is_empty and self._core.settled:
             try:
-                effect = self._core.left(self._line.done(self._producer))
+                effect = self._finish(chain)
             except (BrokerUnreachable, BrokerRefused):
                 return  # Redis forgets the producer by itself, in time
-            self._apply(effect)
+            self._apply(chain, effect)

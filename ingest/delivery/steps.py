@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ingest.errors import BrokerRefused
-from ingest.events import Event
+from ingest.events import Event, GapFound
 
 
 class Reply(Protocol):
@@ -29,6 +29,15 @@ class Reply(Protocol):
     def error(self) -> BrokerRefused | None: ...
 
 
+class Joined(Protocol):
+    """What a join found (`ingest.broker.line.Joined`)."""
+
+    @property
+    def position(self) -> int | None: ...
+    @property
+    def fenced(self) -> bool: ...
+
+
 class Watermarks(Protocol):
     """Ready messages at which enqueueing stops (``high``) and goes on (``low``)."""
 
@@ -43,6 +52,13 @@ class Join:
     """Join; if Redis does not know the producer, begin at ``base``, or nowhere if that is None."""
 
     base: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Store the record of a gap before anything else."""
+
+    gap: GapFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +103,14 @@ class Idle:
     """Nothing to do until there is something to send."""
 
 
-Action = Join | Send | Receive | Wait | Poll | Reject | Idle
+Action = Join | Record | Send | Receive | Wait | Poll | Reject | Idle
 
 
 class Effect(NamedTuple):
-    """What an answer changes outside: commit up to a number, rewind, close the line, tell."""
+    """What an answer changes outside: commit up to a number, rewind, close the line, tell; another leads the feed."""
 
     commit: int | None = None
     rewind: bool = False
     close: bool = False
+    fenced: bool = False
     events: tuple[Event, ...] = ()

@@ -21,7 +21,7 @@ from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
 from ingest.broker.hooks import EnqueueHooks, message_encoder
 from ingest.broker.limits import Limits
 from ingest.connection.callbacks import SessionMaker
-from ingest.connection.feed import Feed, policy_of
+from ingest.connection.feed import AlwaysLeads, Feed, policy_of
 from ingest.connection.session import To
 from ingest.connection.status import FeedStatus
 from ingest.connection.transport import connect
@@ -151,11 +151,11 @@ class _FeedBuilder:
         producer = new_producer()
         wakeup, stop = Wakeup(), Event()
         backlog = Backlog(feed.backlog.messages, feed.backlog.bytes, on_room=wakeup.set)
-        intake = self._intake(feed, producer, backlog)
-        reading = self._reading(feed, code, intake, wakeup, stop)
+        intake = self._intake(feed, producer, backlog, wakeup)
+        reading = self._reading(feed, code, intake, AlwaysLeads(producer), wakeup, stop)
         return FeedRunner(reading, intake, backlog, self._publisher(feed, producer, backlog), wakeup, stop)
 
-    def _intake(self, feed: FeedSettings, producer: str, backlog: Backlog) -> Intake:
+    def _intake(self, feed: FeedSettings, producer: str, backlog: Backlog, wakeup: Wakeup) -> Intake:
         envelope = Envelope(
             feed=feed.name,
             producer=producer,
@@ -164,9 +164,12 @@ class _FeedBuilder:
             encoder=message_encoder(),
             routed=To,
         )
-        return Intake(envelope, backlog, label=feed.label, publish=self.bus.publish, before=self.hooks.before)
+        publish, before = self.bus.publish, self.hooks.before
+        return Intake(envelope, backlog, label=feed.label, publish=publish, before=before, wake=wakeup.set)
 
-    def _reading(self, feed: FeedSettings, code: FeedCode, intake: Intake, wakeup: Wakeup, stop: Event) -> Feed:
+    def _reading(
+        self, feed: FeedSettings, code: FeedCode, intake: Intake, lead: AlwaysLeads, wakeup: Wakeup, stop: Event
+    ) -> Feed:
         maker = SessionMaker(feed, code.session_class, code.headers_function, code.subscribe_function)
         return Feed(
             feed,
@@ -177,6 +180,7 @@ class _FeedBuilder:
             dial=partial(connect, feed, wakeup=wakeup, stopping=stop.is_set),
             wakeup=wakeup,
             stopping=stop.is_set,
+            lead=lead,
         )
 
     def _publisher(self, feed: FeedSettings, producer: str, backlog: Backlog) -> Publisher:

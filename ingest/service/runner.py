@@ -120,7 +120,7 @@ class FeedRunner:
         self._feed.crashed()
         self._tell_crash(cause, delay)
         if delay is None:
-            self._feed.status.gave_up(FeedCrashed(cause))
+            self._feed.gave_up(FeedCrashed(cause))
 
     def _deliver(self) -> None:
         run_restarting(self._publisher.run, self._delivery_crashed, self._stop)

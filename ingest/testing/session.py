@@ -6,12 +6,20 @@ feed's own envelope, as in production; nothing here sleeps or connects.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ingest.broker.hooks import message_encoder
-from ingest.connection.outcome import USER_FAULTS, checked_frames, handle_frame, heartbeat_frames, session_failed
+from ingest.connection.outcome import (
+    USER_FAULTS,
+    checked_frames,
+    handle_frame,
+    heartbeat_frames,
+    position_text,
+    session_failed,
+)
 from ingest.connection.session import Emit, Fail, Outgoing, Session, To
 from ingest.delivery.envelope import Destination, Envelope, PayloadRules
 from ingest.errors import BootstrapFailed, EndReason, FrameHandlerFailed, PayloadRefused
@@ -26,6 +34,8 @@ class SessionRun:
     ``emitted`` holds the payloads in order, `To` wrappers included; ``sent`` holds what would have been sent: the frames of
     ``on_upgrade``, then the replies. ``heartbeat`` is what the session would have sent after the last frame. ``ended`` is why it
     ended the connection, None if it did not; then ``read`` says how many frames it saw, the last being the one that ended it.
+    ``acked`` holds the acks, in order, as they leave once every payload is safe; ``position`` is what a gap record after the last
+    frame would say.
     """
 
     session: Session
@@ -36,6 +46,8 @@ class SessionRun:
     ready: bool
     ended: EndReason | None
     read: int
+    acked: tuple[Outgoing, ...]
+    position: Any
 
     @property
     def payloads(self) -> tuple[Any, ...]:
@@ -83,6 +95,8 @@ class _Driver:
         self.ready = False
         self.ended: EndReason | None = None
         self.read = 0
+        self.acked: list[Outgoing] = []
+        self._position: str | None = None
         self._envelope = _envelope(feed)
 
     def bootstrap(self, session_args: Mapping[str, Any]) -> None:
@@ -100,6 +114,7 @@ class _Driver:
             raise session_failed(outcome)
         if isinstance(outcome, Emit):
             self._emit(outcome.payloads)
+            self.acked += outcome.ack
         self.sent += outcome.reply
         self.ready = self.ready or outcome.ready
 
@@ -110,6 +125,8 @@ class _Driver:
             except PayloadRefused as refused:
                 raise FrameHandlerFailed(refused, str(refused)) from refused
             self.emitted.append(payload)
+        if payloads:
+            self._position = position_text(self.session) or self._position
 
     def result(self) -> SessionRun:
         return SessionRun(
@@ -121,6 +138,8 @@ class _Driver:
             ready=self.ready,
             ended=self.ended,
             read=self.read,
+            acked=tuple(self.acked),
+            position=None if self._position is None else json.loads(self._position),
         )
 
 

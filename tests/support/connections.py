@@ -25,11 +25,46 @@ class ManualClock:
 
 
 class CollectingSink:
-    """Keeps what is delivered; refuses ``object`` instances; has room while ``room`` says so."""
+    """Keeps what is delivered; refuses ``object`` instances; has room while ``room`` says so; settles when told to.
+
+    With ``wake`` it tells the feed from any thread, as the real one does.
+    """
 
     def __init__(self) -> None:
         self.payloads: list[object] = []
         self.room: Callable[[], bool] = lambda: True
+        self.wake: Callable[[], None] = lambda: None
+        self.settled = 0
+        self.dropped: int | None = None
+        self.begun = 0
+        self.notify: int | None = None
+
+    @property
+    def emitted(self) -> int:
+        return len(self.payloads)
+
+    def begin(self) -> None:
+        self.begun += 1
+        self.dropped = None
+
+    def notify_at(self, seq: int | None) -> None:
+        self.notify = seq
+        self._tell()
+
+    def settle(self, seq: int) -> None:
+        """Say that every payload up to this number is safe."""
+        self.settled = seq
+        self._tell()
+
+    def drop(self, seq: int) -> None:
+        """Say that this payload was dropped."""
+        self.dropped = seq
+        self._tell()
+
+    def _tell(self) -> None:
+        seq = self.notify
+        if seq is not None and (self.settled >= seq or (self.dropped is not None and self.dropped <= seq)):
+            self.wake()
 
     def deliver(self, payloads: Sequence[object], received_us: int) -> None:
         for payload in payloads:
@@ -90,7 +125,7 @@ class Rig:
         self.maker = SessionMaker(self.feed, session)
         self.sink = CollectingSink()
         self.events: list[Event] = []
-        self.status = FeedStatus("trades", self.events.append, self.clock)
+        self.status = FeedStatus("trades", self.events.append, self.clock, self.wall)
         self.transport = ScriptedTransport(self.clock, script)
         self.dialled: list[tuple[str, dict[str, str]]] = []
         self.stop = False
@@ -100,6 +135,13 @@ class Rig:
         return Connection(
             self.feed, self.maker, self.sink, self.status, dial=self._dial, stopping=lambda: self.stop, clock=self.clock
         ).run()
+
+    def wall(self) -> int:
+        """The wall clock, in step with the monotonic one."""
+        return int(self.clock.now * 1_000_000)
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
 
     def kinds(self) -> list[str]:
         return [type(event).__name__ for event in self.events]

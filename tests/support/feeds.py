@@ -7,7 +7,7 @@ from threading import Event as Flag
 from threading import Thread
 
 from ingest.connection.callbacks import SessionMaker
-from ingest.connection.feed import Feed, policy_of
+from ingest.connection.feed import AlwaysLeads, Feed, policy_of
 from ingest.connection.session import Session
 from ingest.connection.status import FeedStatus
 from ingest.connection.transport import connect
@@ -24,19 +24,22 @@ AT_ONCE = {"initial": 0.01, "max": 0.02}
 class RunningFeed:
     """Use as a context manager; the feed is stopped at its end, and must end."""
 
-    def __init__(self, url, session=Session, *, retry_function=None, headers_function=None, subscribe_function=None, **settings):
+    def __init__(
+        self, url, session=Session, *, retry_function=None, headers_function=None, subscribe_function=None, sink=None, **settings
+    ):
         settings = {"retry": AT_ONCE, **settings}
         self.settings = FeedSettings.model_validate({"name": "trades", "url": url, "actor": "handle", **settings})
-        self.sink = CollectingSink()
+        self.sink = sink if sink is not None else CollectingSink()
         self.events: list[Event] = []
         self.status = FeedStatus(self.settings.label, self.events.append)
         self._wakeup = Wakeup()
         self._stop = Flag()
+        self.sink.wake = self._wakeup.set
         maker = SessionMaker(self.settings, session, headers_function, subscribe_function)
         self.feed = Feed(
             self.settings, maker, policy_of(self.settings, maker, retry_function), self.sink, self.status,
             dial=partial(connect, self.settings, wakeup=self._wakeup, stopping=self._stop.is_set),
-            wakeup=self._wakeup, stopping=self._stop.is_set,
+            wakeup=self._wakeup, stopping=self._stop.is_set, lead=AlwaysLeads("p"),
         )  # fmt: skip
         self.thread = Thread(target=self.feed.run, name="feed-trades")
 
