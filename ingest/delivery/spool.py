@@ -7,25 +7,21 @@ is lazy, because a replay is harmless.
 from __future__ import annotations
 
 import sqlite3
-from bisect import bisect_right
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ingest.clock import wall_us
-from ingest.delivery import chunks
 from ingest.delivery.entry import Entry
-from ingest.delivery.spool_file import Fsync, Row, SpoolFile
+from ingest.delivery.spool_file import Fsync, SpoolFile
 from ingest.delivery.spool_lock import SlotLock, lock_lowest, slots_in_use, try_lock
+from ingest.delivery.spool_rows import NOTHING, ChunkRows, Producer, save
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 
 #: Set aside are at most so many messages; of more, the oldest go.
 MOST_REJECTED = 1000
-
-_SEQ = attrgetter("seq")
 
 
 class StoredProducer(NamedTuple):
@@ -41,24 +37,6 @@ class StoredProducer(NamedTuple):
     last: int
 
 
-@dataclass(slots=True)
-class _Producer:
-    run: int
-    id: str
-    epoch: int | None
-    confirmed: int
-    late: bool
-    written: int  # what the file has of ``confirmed``
-
-    def row(self) -> Row:
-        return self.run, self.id, self.epoch, self.confirmed, int(self.late)
-
-
-class _Decoded(NamedTuple):
-    run: int
-    entries: list[Entry]
-
-
 class Spool:
     """The spool of one feed and slot. Any thread may call, one at a time.
 
@@ -69,31 +47,35 @@ class Spool:
     def __init__(self, lock: SlotLock, *, max_bytes: int, fsync: Fsync) -> None:
         self.slot = lock.slot
         self.path = lock.path
-        #: Bytes of the chunks held; rows that are confirmed and not yet deleted count.
-        self.size = 0
         #: Where the file is now that was here and could not be read; None if all was well.
         self.set_aside_at_open: Path | None = None
         self._lock = lock
         self._max_bytes = max_bytes
-        self._producers: dict[str, _Producer] = {}
-        self._decoded: _Decoded | None = None
+        self._producers: dict[str, Producer] = {}
+        self._last_run = 0
+        self._unsaved = False  # a file begun anew may not know the producers
+        self._closed = False
         self._file = SpoolFile(lock.path, fsync)
+        self._rows = ChunkRows(self._file)
         self.set_aside_at_open = self._file.set_aside
         try:
             self._load()
         except SpoolDamaged:
             self.set_aside_at_open = self.set_aside()
+        except SpoolError:
+            self._file.close(unlink=False)
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes of the chunks held; rows that are confirmed and not yet deleted count."""
+        return self._rows.size
 
     def producers(self) -> list[StoredProducer]:
         """Return the producers in the order in which they were added, and what is stored of each."""
-        held = {
-            run: totals
-            for run, *totals in self._file.rows(
-                "SELECT run, sum(messages), sum(bytes), min(first), max(last) FROM chunk GROUP BY run ORDER BY run"
-            )
-        }
+        held = self._rows.totals()
         return [
-            StoredProducer(one.id, one.epoch, one.confirmed, one.late, *held.get(one.run, (0, 0, 0, 0)))
+            StoredProducer(one.id, one.epoch, one.confirmed, one.late, *held.get(one.run, NOTHING))
             for one in self._producers.values()
         ]
 
@@ -101,27 +83,15 @@ class Spool:
         """Store a candidate, durably, before it asks for the lease; one that is known stays as it is."""
         if producer in self._producers:
             return
-        insert = "INSERT INTO producer (id, confirmed, late) VALUES (?, 0, 0)"
-        run = self._file.write(lambda connection: connection.execute(insert, (producer,)).lastrowid, durable=True, ballast=True)
-        assert run is not None
-        self._producers[producer] = _Producer(run, producer, epoch=None, confirmed=0, late=False, written=0)
+        self._save([Producer(self._last_run + 1, producer)])
 
     def taken(self, producer: str, epoch: int) -> None:
         """Store, durably, that a candidate has the lease."""
-        one = self._producers[producer]
-        update = "UPDATE producer SET epoch = ? WHERE run = ?"
-        self._file.write(lambda connection: connection.execute(update, (epoch, one.run)), durable=True, ballast=True)
-        one.epoch = epoch
+        self._save([replace(self._producers[producer], epoch=epoch)])
 
     def mark_late(self, producers: Iterable[str]) -> None:
         """Store, durably, that what is held of these comes late."""
-        late = [self._producers[producer] for producer in producers]
-        update = "UPDATE producer SET late = 1 WHERE run = ?"
-        self._file.write(
-            lambda connection: connection.executemany(update, [(one.run,) for one in late]), durable=True, ballast=True
-        )
-        for one in late:
-            one.late = True
+        self._save([replace(self._producers[producer], late=True) for producer in producers])
 
     def append(self, producer: str, entries: Sequence[Entry], *, final: bool = False) -> None:
         """Store entries, all of them or, raising `SpoolFull`, none.
@@ -134,25 +104,13 @@ class Spool:
         run = self._producers[producer].run
         if not final:
             self._check_room()
-        rows = [_row(run, chunk) for chunk in chunks.cut(entries)]
-        self.size += self._file.write(lambda connection: self._store(connection, rows), durable=final, ballast=final)
+        if self._unsaved:
+            self._save(list(self._producers.values()))
+        self._rows.append(run, entries, final=final)
 
     def read(self, producer: str, after: int, messages: int, size: int) -> list[Entry]:
         """Return the next entries with a number above ``after``, so many and so many bytes, but at least one if there is one."""
-        run = self._producers[producer].run
-        found: list[Entry] = []
-        with closing(self._chunks_after(run, after)) as following:
-            for chunk in following:
-                begin = bisect_right(chunk, after, key=_SEQ)
-                part = chunk[begin : begin + messages - len(found)]
-                fitting = _fitting(part, size, at_least=0 if found else 1)
-                found += part[:fitting]
-                size -= sum([len(entry.data) for entry in part[:fitting]])
-                if fitting < len(chunk) - begin or len(found) == messages:
-                    self._decoded = _Decoded(run, chunk)
-                    break
-                after = chunk[-1].last
-        return found
+        return self._rows.read(self._producers[producer].run, after, messages, size)
 
     def confirm(self, producer: str, seq: int) -> None:
         """Note that everything up to this number is in Redis; `flush` writes it and deletes the rows."""
@@ -161,17 +119,17 @@ class Spool:
 
     def flush(self) -> None:
         """Write what was confirmed, delete those rows and give their space back; what fails is tried again by the next call."""
-        moved = [one for one in self._producers.values() if one.confirmed > one.written]
+        moved = [one for one in self._producers.values() if one.confirmed > one.flushed]
         with suppress(SpoolError):
             try:
                 if moved:
-                    self.size -= self._file.write(lambda connection: _delete_confirmed(connection, moved), ballast=True)
+                    self._rows.delete_confirmed(moved)
             except SpoolFull:
                 if self._holds_unconfirmed():
                     raise
                 self._begin_anew(keep_old=False)
             for one in moved:
-                one.written = one.confirmed
+                one.flushed = one.confirmed
             self._file.tidy()
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
@@ -179,22 +137,7 @@ class Spool:
 
         Return what was dropped: (first, last, messages, bytes) of each.
         """
-        run = self._producers[producer].run
-        query = "SELECT first, last, messages, bytes FROM chunk WHERE run = ? AND first > ? ORDER BY first"
-        dropped: list[tuple[int, int, int, int]] = []
-        with closing(self._file.each(query, (run, after))) as rows:
-            for first, last, messages, held in rows:
-                if size <= 0:
-                    break
-                dropped.append((first, last, messages, held))
-                size -= held
-        if dropped:
-            delete = "DELETE FROM chunk WHERE run = ? AND first BETWEEN ? AND ?"
-            span = (run, dropped[0][0], dropped[-1][0])
-            self._file.write(lambda connection: connection.execute(delete, span), ballast=True)
-            self.size -= sum(held for _, _, _, held in dropped)
-            self._decoded = None
-        return dropped
+        return self._rows.drop(self._producers[producer].run, after, size)
 
     def reject(self, producer: str, entry: Entry, detail: str) -> None:
         """Set a message aside that Redis does not take, for a person to look at."""
@@ -208,10 +151,8 @@ class Spool:
 
     def forget(self, producer: str) -> None:
         """Delete a producer and all that is stored of it."""
-        run = self._producers[producer].run
-        self.size -= self._file.write(lambda connection: _delete_producer(connection, run), ballast=True)
+        self._rows.delete_producer(self._producers[producer].run)
         del self._producers[producer]
-        self._decoded = None
 
     def save_gaps(self, records: Sequence[bytes]) -> None:
         """Store, durably, the gap records that Redis does not have yet, in place of those stored before."""
@@ -237,6 +178,9 @@ class Spool:
 
     def close(self) -> None:
         """Flush, close and let go of the slot; what would be an empty file is removed."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self.flush()
             useless = False
@@ -250,8 +194,17 @@ class Spool:
         for run, name, epoch, confirmed, late in self._file.rows(
             "SELECT run, id, epoch, confirmed, late FROM producer ORDER BY run"
         ):
-            self._producers[name] = _Producer(run, name, epoch, confirmed, bool(late), written=confirmed)
-        ((self.size,),) = self._file.rows("SELECT coalesce(sum(bytes), 0) FROM chunk")
+            self._producers[name] = Producer(run, name, epoch, confirmed, bool(late), flushed=-1)
+        ((self._last_run,),) = self._file.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+        self._rows.count()
+
+    def _save(self, producers: Sequence[Producer]) -> None:
+        """Store producers as they are to be from now on."""
+        self._file.write(lambda connection: save(connection, producers), durable=True, ballast=True)
+        for one in producers:
+            self._producers[one.id] = one
+            self._last_run = max(self._last_run, one.run)
+        self._unsaved = self._unsaved and len(producers) < len(self._producers)
 
     def _check_room(self) -> None:
         if self.size >= self._max_bytes:
@@ -261,57 +214,26 @@ class Spool:
         if not self._file.has_room:
             raise SpoolFull(str(self.path), "the disk is full")
 
-    def _store(self, connection: sqlite3.Connection, rows: list[Row]) -> int:
-        added = 0
-        for row in rows:
-            # Not the first try, if the write of that one failed and yet took place: the longer one has it all.
-            present = connection.execute("SELECT last, bytes FROM chunk WHERE run = ? AND first = ?", row[:2]).fetchone()
-            if present is None or present[0] < row[2]:
-                connection.execute("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-                added += row[4] - (present[1] if present else 0)
-                self._decoded = None if present else self._decoded
-        return added
-
-    def _chunks_after(self, run: int, after: int) -> Generator[list[Entry], None, None]:
-        """Yield the chunks of a run that have numbers above ``after``, in order."""
-        decoded = self._decoded
-        if decoded is not None and decoded.run == run and decoded.entries[0].seq <= after + 1 <= decoded.entries[-1].seq:
-            yield decoded.entries
-            after = decoded.entries[-1].last
-        else:
-            query = "SELECT * FROM chunk WHERE run = ? AND first <= ? ORDER BY first DESC LIMIT 1"
-            for row in self._file.rows(query, (run, after)):
-                if row[2] > after:
-                    yield self._entries(row)
-                    after = row[2]
-        with closing(self._file.each("SELECT * FROM chunk WHERE run = ? AND first > ? ORDER BY first", (run, after))) as rows:
-            yield from map(self._entries, rows)
-
-    def _entries(self, row: Row) -> list[Entry]:
-        run, first, last, messages, _, crc, data = row
-        if chunks.checksum(run, first, last, messages, data) != crc:
-            raise SpoolDamaged(str(self.path), f"messages {first} to {last} are not what was written")
-        return chunks.unpack(data)
-
     def _holds_unconfirmed(self) -> bool:
-        newest = "SELECT last FROM chunk WHERE run = ? ORDER BY first DESC LIMIT 1"
-        return any(last > one.confirmed for one in self._producers.values() for (last,) in self._file.rows(newest, (one.run,)))
+        return any(self._rows.newest(one.run) > one.confirmed for one in self._producers.values())
 
     def _begin_anew(self, *, keep_old: bool) -> Path | None:
         tables = {"producer": [one.row() for one in self._producers.values()]}
         for name in ("gap", "rejected"):
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
-        self._decoded = None
-        self.size = 0
-        return self._file.begin_anew(tables, keep_old=keep_old)
+        self._rows.emptied()
+        self._unsaved = True
+        aside = self._file.begin_anew(tables, keep_old=keep_old)
+        self._unsaved = False
+        return aside
 
     def _prune(self) -> bool:
         """Forget the producers that nobody will ask for; return whether there is nothing left to keep the file for.
 
         The newest that had the lease is kept: it shows later whether Redis has forgotten.
         """
-        holding = {run for (run,) in self._file.rows("SELECT DISTINCT run FROM chunk")}
+        holding = self._rows.totals()
         newest = max((one.run for one in self._producers.values() if one.epoch is not None), default=None)
         for one in list(self._producers.values()):
             if one.run not in holding and one.run != newest:
@@ -354,38 +276,3 @@ def _opened(lock: SlotLock, max_bytes: int, fsync: Fsync) -> Spool:
     except BaseException:
         lock.release()
         raise
-
-
-def _row(run: int, entries: Sequence[Entry]) -> Row:
-    data = chunks.pack(entries)
-    first, last, count = entries[0].seq, entries[-1].last, len(entries)
-    return run, first, last, count, len(data), chunks.checksum(run, first, last, count, data), data
-
-
-def _fitting(entries: Sequence[Entry], size: int, at_least: int) -> int:
-    """Return how many of the entries fit into so many bytes."""
-    if sum([len(entry.data) for entry in entries]) <= size:
-        return len(entries)
-    for count, entry in enumerate(entries):
-        size -= len(entry.data)
-        if size < 0:
-            return max(count, at_least)
-    return len(entries)
-
-
-def _delete_confirmed(connection: sqlite3.Connection, producers: Iterable[_Producer]) -> int:
-    freed = 0
-    for one in producers:
-        connection.execute("UPDATE producer SET confirmed = ? WHERE run = ?", (one.confirmed, one.run))
-        which = "FROM chunk WHERE run = ? AND first <= ? AND last <= ?"
-        span = (one.run, one.confirmed, one.confirmed)
-        freed += connection.execute(f"SELECT coalesce(sum(bytes), 0) {which}", span).fetchone()[0]
-        connection.execute(f"DELETE {which}", span)
-    return freed
-
-
-def _delete_producer(connection: sqlite3.Connection, run: int) -> int:
-    freed: int = connection.execute("SELECT coalesce(sum(bytes), 0) FROM chunk WHERE run = ?", (run,)).fetchone()[0]
-    connection.execute("DELETE FROM chunk WHERE run = ?", (run,))
-    connection.execute("DELETE FROM producer WHERE run = ?", (run,))
-    return freed

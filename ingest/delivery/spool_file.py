@@ -24,11 +24,11 @@ Fsync = Literal["batch", "always"]
 #: The version of the schema, kept as ``PRAGMA user_version``. A file of a higher one is left alone.
 FORMAT = 1
 
-PAGE_SIZE = 8192
+#: Small enough for chunks of one message, and as fast as larger ones for chunks of a thousand.
+PAGE_SIZE = 4096
 
-#: Free pages are given back to the disk when they are more than this and more than half of the file; so many at a time.
-MOST_FREE_PAGES = 512
-PAGES_AT_ONCE = 4096
+#: So many free pages are given back to the disk at a time, since whoever delivers waits meanwhile.
+PAGES_AT_ONCE = 2048
 
 _SCHEMA = """
     CREATE TABLE producer (run INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, epoch INTEGER,
@@ -54,6 +54,7 @@ class SpoolFile:
             raise SpoolUnusable(str(path.parent), str(error.strerror)) from error
         #: Where the file is now that was here and is no database; None if all was well.
         self.set_aside: Path | None = None
+        self._tight = False  # the disk was full, and has no room yet
         try:
             self._connection = self._open()
         except SpoolDamaged:
@@ -64,7 +65,11 @@ class SpoolFile:
     @property
     def has_room(self) -> bool:
         """Whether a write may be tried: where the ballast is gone, what is free is kept for deleting."""
-        return self.ballast.there or disk_of(self.path.parent).free > 3 * self.ballast.size
+        return self.ballast.there or self._disk_has_room
+
+    @property
+    def _disk_has_room(self) -> bool:
+        return disk_of(self.path.parent).free > 3 * self.ballast.size
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query."""
@@ -87,6 +92,7 @@ class SpoolFile:
         try:
             return self._transaction(work, durable)
         except SpoolFull:
+            self._tight = True
             if not ballast:
                 raise
         self.ballast.drop()
@@ -95,18 +101,24 @@ class SpoolFile:
         return self._transaction(work, durable)
 
     def tidy(self) -> None:
-        """Give the disk back what is free, some at a time, and make the ballast again."""
-        (pages,), (free,) = self.rows("SELECT * FROM pragma_page_count")[0], self.rows("SELECT * FROM pragma_freelist_count")[0]
-        if (free > MOST_FREE_PAGES and 2 * free > pages) or (free and not self.ballast.there):
-            self.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+        """Give the disk back what is free, some at a time, and make the ballast again.
+
+        While the disk has room, as much as the file holds (and as the ballast takes) stays with it, for what is to come.
+        """
+        ((pages, free),) = self.rows("SELECT * FROM pragma_page_count, pragma_freelist_count")
+        if free and (self._tight or (2 * free > pages and free * PAGE_SIZE > self.ballast.size)):
+            with self._translated():  # as a script, because a cursor takes one step of it only: one page
+                self._connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         self.ballast.make()
+        self._tight = self._tight and not (self.ballast.there and self._disk_has_room)
 
     def begin_anew(self, tables: dict[str, list[Row]], *, keep_old: bool) -> Path | None:
         """Put a new file with these rows in place of this one; return where the old one is now, if it was to be kept."""
         self._close()
         aside = self._remove(keep=keep_old)
         self._connection = self._open()
+        self._tight = False
         self.write(lambda connection: _fill(connection, tables), durable=True, ballast=True)
         return aside
 
@@ -175,13 +187,13 @@ class SpoolFile:
             return row[0] if row else None
 
         pragma("locking_mode = EXCLUSIVE")
-        pragma(f"page_size = {PAGE_SIZE}")
-        pragma("auto_vacuum = INCREMENTAL")
         version = pragma("user_version")
         if version > FORMAT:
             raise SpoolTooNew(str(self.path), f"its format is {version}, this version knows {FORMAT}; update, or move it away")
         if version < FORMAT and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise SpoolDamaged(str(self.path), "it is a database, but no spool")
+        pragma(f"page_size = {PAGE_SIZE}")
+        pragma("auto_vacuum = INCREMENTAL")
         if pragma("journal_mode = WAL") != "wal":
             raise SpoolUnusable(str(self.path), "its file system takes no write-ahead log")
         # What a full disk must take for a checkpoint is at most what the ballast gives.

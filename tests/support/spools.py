@@ -1,0 +1,59 @@
+"""Spools of a test's own, and a disk that is really full."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.delivery.entry import Entry
+from ingest.delivery.spool import Spool, acquire
+
+LARGE = 1 << 30
+
+
+def entries(first: int, last: int, *, size: int = 10, queue: str = "trades") -> list[Entry]:
+    """Return entries whose data says which they are."""
+    return [Entry(n, n, queue, b"id%d" % n, (b"%d;" % n).ljust(size, b"x"), 1_000_000 + n) for n in range(first, last + 1)]
+
+
+def opened(folder: Path, *producers: str, max_bytes: int = LARGE) -> Spool:
+    """Return a spool of the feed ``trades`` that knows these producers."""
+    spool = acquire(folder, "trades", max_bytes=max_bytes, fsync="batch")
+    for producer in producers:
+        spool.add(producer)
+    return spool
+
+
+def read_all(spool: Spool, producer: str, after: int = 0, messages: int = 1000, size: int = 1_000_000) -> list[Entry]:
+    """Read as the publisher does, batch after batch."""
+    found: list[Entry] = []
+    while batch := spool.read(producer, after, messages, size):
+        found += batch
+        after = batch[-1].last
+    return found
+
+
+def numbers(batch: list[Entry]) -> list[int]:
+    return [entry.seq for entry in batch]
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
+    """Mount a disk of so many bytes; skip where that is not allowed."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, timeout=10, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], timeout=10, check=True)

@@ -1,0 +1,38 @@
+"""The ballast: its size, when it is made, and that it never takes the last of a disk."""
+
+from __future__ import annotations
+
+from ingest.delivery.ballast import MOST, Ballast, disk_of
+from tests.support.spools import small_disk
+
+
+def test_a_large_disk_has_four_mebibytes_of_it(tmp_path):
+    ballast = Ballast(tmp_path / "x.ballast")
+    assert (ballast.size, ballast.there) == (MOST, False)
+    ballast.make()
+    assert (ballast.there, (tmp_path / "x.ballast").stat().st_size) == (True, MOST)
+    assert Ballast(tmp_path / "x.ballast").there  # what a killed process has left
+    ballast.drop()
+    assert (ballast.there, list(tmp_path.iterdir())) == (False, [])
+    ballast.drop()
+
+
+def test_a_file_of_another_size_is_none(tmp_path):
+    (tmp_path / "x.ballast").write_bytes(b"half")
+    ballast = Ballast(tmp_path / "x.ballast")
+    assert not ballast.there
+    ballast.make()
+    assert (tmp_path / "x.ballast").stat().st_size == MOST
+
+
+def test_a_small_disk_has_a_sixteenth_and_only_while_as_much_again_is_free(tmp_path):
+    with small_disk(tmp_path) as disk:
+        ballast = Ballast(disk / "x.ballast")
+        assert ballast.size == disk_of(disk).total // 16
+        other = disk / "other"
+        other.write_bytes(bytes(disk_of(disk).free - 2 * ballast.size + 4096))
+        ballast.make()
+        assert not ballast.there
+        other.unlink()
+        ballast.make()
+        assert ballast.there
