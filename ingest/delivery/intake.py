@@ -76,8 +76,7 @@ class Intake:
     def _notify(self) -> None:
         seq = self._notify_at
         if seq is not None and (self.settled >= seq or (self._dropped is not None and self._dropped <= seq)):
-            self._notify_at = None
-            self._wake()
+            self._wake()  # what is asked for stays: to clear it here could undo what the feed asks for at this very moment
 
     def _note_drop(self, seq: int) -> None:
         if seq > self._began and (self._dropped is None or seq < self._dropped):
