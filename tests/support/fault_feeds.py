@@ -22,5 +22,7 @@ def feeds_toml(url: str, name: str = "trades", *, extra: str = "", top: str = QU
     """Return a settings file with one feed; ``extra`` are its further keys (replacing ours), ``top`` what stands before it."""
     own = dedent(extra)
     replaced = tomllib.loads(own)
+    if replaced.get("ping_interval") == 0:
+        replaced["ping_timeout"] = None  # it has no meaning without pings
     keys = [f"{key} = {value}" for key, value in FEED.items() if key not in replaced]
     return "\n".join([dedent(top), f"[feeds.{name}]", f'url = "{url}"', *keys, own, ""])

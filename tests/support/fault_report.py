@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,8 +34,6 @@ class Fault:
         self.recovered_after: float | None = None
         self.lost: int | None = None
         self.doubled: int | None = None
-        #: Sent into connections that died, and never read: nobody can know of them.
-        self.unread = 0
         self._memory: MemorySampler | None = None
         self._began: float | None = None
         self._ended: float | None = None
@@ -46,9 +44,13 @@ class Fault:
         self._memory = memory
         return self
 
+    @property
+    def has_begun(self) -> bool:
+        return self._began is not None
+
     def begins(self) -> None:
-        """The fault is there from now on, and the memory that it costs is counted from here."""
-        if self._memory is not None:
+        """The fault is there from now on, and the memory that it costs is counted from here (of several: from the first)."""
+        if self._memory is not None and self._began is None:
             self._memory.mark()
         self._began = time.monotonic()
 
@@ -57,33 +59,37 @@ class Fault:
         self._ended = time.monotonic()
 
     def noticed(self, condition: Callable[[], T], timeout: float, what: str) -> T:
-        """Wait until the fault is noticed, and note how long after its beginning."""
+        """Wait until the fault is noticed, and note how long after its beginning (of several: the longest)."""
         assert self._began is not None, "begins() first"
         found = wait_until(condition, timeout, what)
-        self.noticed_after = time.monotonic() - self._began
+        self.noticed_after = max(self.noticed_after or 0.0, time.monotonic() - self._began)
         return found
 
     def recovered(self, condition: Callable[[], T], timeout: float, what: str) -> T:
-        """Wait until work goes on, and note how long after the fault's end (or its beginning, where it has no end)."""
+        """Wait until work goes on, and note how long after the fault's end (its beginning, where it has no end)."""
         since = self._ended if self._ended is not None else self._began
         assert since is not None, "begins() first"
         found = wait_until(condition, timeout, what)
-        self.recovered_after = time.monotonic() - since
+        self.recovered_after = max(self.recovered_after or 0.0, time.monotonic() - since)
         return found
 
-    def compared(self, delivered: Sequence[int], connections: Sequence[Sequence[int]]) -> Comparison:
-        """Compare number by number, note it, and fail unless of each connection a prefix came, in order, each number once."""
-        result = compare(delivered, connections)
-        self.lost, self.doubled, self.unread = len(result.missing), len(result.doubled), result.unread
-        assert not result.misplaced, f"out of order: {result.misplaced[:10]}"
-        assert not result.missing, f"missing: {result.missing[:10]} ({len(result.missing)})"
-        assert not result.doubled, f"doubled: {result.doubled[:10]} ({len(result.doubled)})"
-        return result
+    def compared(self, delivered: Sequence[int], connections: Sequence[Sequence[int]], whole: Iterable[int] = ()) -> Comparison:
+        """Compare number by number, note it, and fail unless of each connection a prefix came, in order, each number once.
+
+        Of the connections ``whole`` (counted from 0) all must have come: what a prefix leaves of them is lost.
+        """
+        found = compare(delivered, connections)
+        missing = found.missing + [number for index in whole for number in found.tails[index]]
+        self.lost, self.doubled = len(missing), len(found.doubled)
+        assert not found.misplaced, f"out of order: {found.misplaced[:10]}"
+        assert not missing, f"missing: {missing[:10]} ({len(missing)})"
+        assert not found.doubled, f"doubled: {found.doubled[:10]} ({len(found.doubled)})"
+        return found
 
     def row(self) -> list[str]:
         """Return the cells of `COLUMNS`."""
         memory = self._memory
-        peak = NONE if memory is None or memory.peak is None else f"{memory.peak:.0f} MiB (+{memory.grown or 0:.0f})"
+        peak = NONE if memory is None or memory.peak is None else f"{memory.peak:.0f} MiB (+{max(0.0, memory.grown or 0):.0f})"
         return [
             self.name,
             _seconds(self.noticed_after),

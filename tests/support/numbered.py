@@ -7,34 +7,47 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ingest.testing import ScriptedConnection, ScriptedServer
+from ingest.testing.server import Script
 from tests.support.waiting import wait_until
 
 #: Seconds between two blocks of numbers.
 TICK = 0.005
 
-#: Numbers in one block where the rate is unbounded.
-BLOCK = 500
+#: Seconds to look for what the client says where the numbers leave without a pause.
+GLANCE = 0.0005
 
 
 class NumberedStream:
     """The script of a `ScriptedServer`; its verbs are for the test's own thread and act on the newest connection.
 
-    ``rate`` is in numbers per second (None: as fast as the client takes them) and may be changed at any time. ``size`` pads each
-    frame to so many bytes (`number_of` gets the number back). It stops after ``limit``, and listens.
+    ``rate`` is in numbers per second and may be changed at any time (None: ``block`` at a time, as fast as the client takes it).
+    ``size`` pads each frame to so many bytes (`number_of` gets the number back). It begins with ``first``, stops after ``limit``,
+    and listens. ``note`` is told (connection, first, last) of every block before it is sent.
     """
 
-    def __init__(self, rate: float | None = 2000.0, *, size: int = 0, limit: float = float("inf")) -> None:
+    def __init__(
+        self,
+        rate: float | None = 2000.0,
+        *,
+        size: int = 0,
+        block: int = 500,
+        first: int = 1,
+        limit: float = float("inf"),
+        note: Callable[[int, int, int], object] = lambda *block: None,
+    ) -> None:
         self.rate = rate
         self.size = size
+        self.block = block
         self.limit = limit
         #: What was sent on each connection, in order; a connection that never got a number has an empty list.
         self.connections: list[list[int]] = []
         #: The highest number so far.
-        self.last = 0
+        self.last = first - 1
+        self._note = note
         self._lock = threading.Lock()
         self._going = threading.Event()
         self._going.set()
@@ -85,9 +98,7 @@ class NumberedStream:
     def __call__(self, client: ScriptedConnection) -> None:
         """Serve one client until it leaves, or a verb ends the connection."""
         client.accept()
-        with self._lock:
-            sent: list[int] = []
-            self.connections.append(sent)
+        sent = self._connected()
         began, done = time.monotonic(), 0
         while not client.recording.left:
             if not self._thawed.is_set():
@@ -97,13 +108,30 @@ class NumberedStream:
                 return
             else:
                 count = self._due(time.monotonic() - began, done) if self._going.is_set() else 0
-                done += self._send(client, sent, count)
-                client.listen(TICK if self.rate is not None or not count else 0.0)
+                count = self._send(client, sent, count)
+                done += count
+                client.listen(TICK if self.rate is not None or not count else GLANCE)
             if not (self._going.is_set() and self._thawed.is_set()):
                 began, done = time.monotonic(), 0  # what was not sent in a pause is not made up for
 
+    def burst(self, client: ScriptedConnection, count: int, sent: list[int] | None = None) -> list[int]:
+        """Send so many numbers at once, in a script that goes on by itself; return what its connection was sent.
+
+        Hand that back for a further burst on the same connection.
+        """
+        if sent is None:
+            client.accept()
+            sent = self._connected()
+        self._send(client, sent, count)
+        return sent
+
+    def _connected(self) -> list[int]:
+        with self._lock:
+            self.connections.append([])
+            return self.connections[-1]
+
     def _due(self, elapsed: float, done: int) -> int:
-        return BLOCK if self.rate is None else int(self.rate * elapsed) - done
+        return self.block if self.rate is None else int(self.rate * elapsed) - done
 
     def _send(self, client: ScriptedConnection, sent: list[int], count: int) -> int:
         with self._lock:
@@ -111,6 +139,8 @@ class NumberedStream:
             numbers = range(self.last + 1, self.last + 1 + count)
             self.last += count
             sent.extend(numbers)
+            if count:
+                self._note(next(i for i, known in enumerate(self.connections) if known is sent), numbers[0], numbers[-1])
         if count:
             client.send(*[self.payload(number) for number in numbers])
         return count
@@ -134,6 +164,9 @@ def number_of(payload: str) -> int:
     return int(payload.split(" ", 1)[0])
 
 
-def numbered_server(stream: NumberedStream, port: int = 0) -> ScriptedServer:
-    """Return a server whose every client gets the stream; it is patient with a client that stops reading."""
-    return ScriptedServer(stream, port=port, timeout=120.0)
+def numbered_server(stream: NumberedStream, *before: Script, host: str = "127.0.0.1", port: int = 0) -> ScriptedServer:
+    """Return a server whose clients get the stream, but the first ones the scripts ``before``.
+
+    It is patient with a client that stops reading.
+    """
+    return ScriptedServer(*before, stream, host=host, port=port, timeout=120.0)

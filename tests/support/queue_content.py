@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ from tests.support.waiting import wait_until
 
 #: Messages that are read in one round trip.
 SLICE = 10_000
+
+#: Seconds between two helpings of a consumer.
+PERIOD = 0.02
 
 
 def messages_in(client: redis.Redis, queue: str = "trades", namespace: str = "dramatiq") -> list[dict[str, Any]]:
@@ -41,7 +45,8 @@ class Consumer:
     """Empties a queue in order, as a single worker would, and keeps the numbers; use as a context manager.
 
     Its connection must outlive the fault (a reply lost between server and consumer would lose messages): for tests that restart
-    Redis read the queue instead. ``rate`` is in messages per second (None: as fast as it can) and may be changed at any time.
+    Redis read the queue instead. ``rate`` is in messages per second and may be changed at any time (None: no limit, 0: none at
+    all).
     """
 
     def __init__(self, url: str, queue: str = "trades", namespace: str = "dramatiq", rate: float | None = None) -> None:
@@ -80,9 +85,11 @@ class Consumer:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                taken = self._take(1000 if self.rate is None else max(1, int(self.rate / 50)))
+                rate = self.rate
+                count = 1000 if rate is None else math.ceil(rate * PERIOD)
+                taken = self._take(count) if count else []
                 self.numbers += taken
-                self._stop.wait(0.02 if self.rate is not None or not taken else 0.0)
+                self._stop.wait(0.0 if rate is None and taken else PERIOD)
         except BaseException as error:
             self._error = error
 
