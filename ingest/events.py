@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ingest.errors import EndReason
 
@@ -164,6 +164,40 @@ class DeadLettersGrew(Event):
     queue: str
     added: int
     total: int
+
+
+#: Why frames may be missing.
+GapCause = Literal[
+    "disconnected",  # the connection was away
+    "blocked",  # the server cut us while we did not read, because workers were too slow
+    "failover",  # another supervisor led before
+    "restart",  # this supervisor was not running
+    "dropped",  # the overflow policy dropped frames
+    "forgotten",  # Redis forgot what it had confirmed
+    "fenced",  # read by a supervisor that no longer led, and dropped
+    "rejected",  # Redis refused the message again and again
+    "damaged",  # a spool file could not be read
+    "lost",  # the process ended before it could hand over what it had read
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFound(Event):
+    """Frames may have been missed, or were dropped, between ``from_us`` and ``to_us`` (wall-clock microseconds).
+
+    ``last_seq`` is the number of the last message of ``producer`` before the gap, ``position`` what the session's `position()`
+    said with it; ``count`` is how many payloads are known to be lost, None where nobody can know.
+    """
+
+    feed: str
+    cause: GapCause
+    from_us: int
+    to_us: int
+    producer: str
+    last_seq: int
+    position: Any = None
+    count: int | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ The rule: pure; what leaves here is bounded, and secrets in it are masked.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 
@@ -16,6 +17,9 @@ Plain = str | int | float | bool | None
 
 #: Longer texts (of servers, of exceptions) are cut.
 LONGEST_TEXT = 500
+
+#: ``feed`` is the name under which Redis keeps a gap; a line's ``feed`` is the telemetry_id on all of them.
+_SAID_ELSEWHERE = frozenset({"telemetry_id", "at", "feed"})
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -29,7 +33,7 @@ def event_fields(event: Event) -> dict[str, Plain]:
     """Return the event's content as plain values; ``feed`` comes first, ``at`` is left to the caller."""
     shown: dict[str, Plain] = {"feed": event.telemetry_id}
     for item in fields(event):
-        if item.name not in {"telemetry_id", "at"}:
+        if item.name not in _SAID_ELSEWHERE:
             shown.update(_plain(item.name, getattr(event, item.name)))
     return shown
 
@@ -55,4 +59,12 @@ def _plain(name: str, value: object) -> dict[str, Plain]:
         return {name: round(value, 3)}
     if value is None or isinstance(value, int):
         return {name: value}
-    return {name: safe_text(str(value))}
+    return {name: safe_text(_json(value) if isinstance(value, (dict, list, tuple)) else str(value))}
+
+
+def _json(value: object) -> str:
+    """Return a value of the user's as JSON, or as Python shows it where it is none."""
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)

@@ -40,6 +40,7 @@ LEVELS = MappingProxyType(
         events.MessageRejected: logging.ERROR,
         events.QueueStalled: logging.WARNING,
         events.DeadLettersGrew: logging.WARNING,
+        events.GapFound: logging.WARNING,
         events.FeedDrained: logging.INFO,
         events.SinkFailed: logging.ERROR,
         events.SinkOverloaded: logging.ERROR,

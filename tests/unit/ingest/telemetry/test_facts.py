@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingest.errors import FrameHandlerFailed, HandshakeRejected
-from ingest.events import ConnectionFailed, ConnectionLost, ConnectionReady, FeedBlocked, HandlerFailed, RetryScheduled
+from ingest.events import ConnectionFailed, ConnectionLost, ConnectionReady, FeedBlocked, GapFound, HandlerFailed, RetryScheduled
 from ingest.telemetry.facts import LONGEST_TEXT, event_cause, event_fields, event_name, safe_text
 
 
@@ -52,6 +52,40 @@ def test_the_cause_inside_a_reason_is_not_told_twice() -> None:
     reason = FrameHandlerFailed(cause=KeyError("price"), detail="KeyError: 'price'")
 
     assert event_cause(ConnectionLost(telemetry_id="trades", reason=reason, lasted=1.0)) is None
+
+
+def test_a_gap_is_shown_under_the_telemetry_id_like_everything_else_and_its_position_as_json() -> None:
+    gap = GapFound(
+        telemetry_id="trades-eu",
+        feed="trades",
+        cause="disconnected",
+        from_us=1,
+        to_us=2,
+        producer="p",
+        last_seq=7,
+        position={"BTC/USD": [1, None]},
+    )
+
+    assert event_fields(gap) == {
+        "feed": "trades-eu",
+        "cause": "disconnected",
+        "from_us": 1,
+        "to_us": 2,
+        "producer": "p",
+        "last_seq": 7,
+        "position": '{"BTC/USD": [1, null]}',
+        "count": None,
+        "detail": "",
+    }
+    assert event_cause(gap) is None
+
+
+def test_a_position_that_is_no_json_is_shown_all_the_same() -> None:
+    gap = GapFound(
+        telemetry_id="t", feed="t", cause="lost", from_us=1, to_us=2, producer="p", last_seq=7, position={("BTC", "USD"): 1}
+    )
+
+    assert event_fields(gap)["position"] == "{('BTC', 'USD'): 1}"
 
 
 def test_long_texts_are_cut() -> None:
