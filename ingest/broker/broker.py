@@ -1,15 +1,18 @@
 """The Dramatiq broker that supervisors and workers share.
 
-The rule: it is a Dramatiq broker like any other. What it adds is `line`: a publisher's own way into the queues, a batch per
-round trip, within each queue's `Limits`.
+The rule: it is a Dramatiq broker like any other, whose queues have an end. What it adds is `line`: a publisher's own way into the
+queues, a batch per round trip, within each queue's `Limits`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from threading import TIMEOUT_MAX
 from typing import Any, cast
+from uuid import uuid4
 
+import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
@@ -20,18 +23,23 @@ from ingest.broker.hooks import EnqueueHooks, enqueue_hooks
 from ingest.broker.keys import Keys
 from ingest.broker.limits import Limits
 from ingest.broker.line import Connection, Line
+from ingest.broker.plain import PlainLine
+from ingest.broker.worker_process import is_worker_process, worker_begins, worker_ended
 
 
 class RateLimitedBroker(RedisBroker):
     """A Redis broker whose queues have an end.
 
-    ``enqueue`` and ``actor.send`` are Dramatiq's own, and not limited.
+    ``enqueue`` and ``actor.send`` obey a queue's `Limits` as well: they wait for room and for the rate, and then raise Dramatiq's
+    ``RateLimitExceeded``. What a full queue must not swallow passes at once: retries and whatever else was in a queue before
+    (it carries ``redis_message_id``), anything with a ``delay``, and everything that is sent inside a worker process.
 
     Parameters:
       url: ``redis://``, ``rediss://`` or ``unix://``; or give a ``client``, whose connection options are then used.
       verify, ca_file: how the certificate of a ``rediss://`` server is checked.
       max_connections: how many connections may be open at once, those of lines not counted.
       queues: the limits of queues by name; ``limits`` are those of all others.
+      enqueue_timeout: seconds that ``enqueue`` and ``actor.send`` wait at most; 0 to try once.
       options: what `dramatiq.brokers.redis.RedisBroker` takes besides.
     """
 
@@ -47,10 +55,13 @@ class RateLimitedBroker(RedisBroker):
         max_connections: int = 4,
         queues: Mapping[str, Limits] | None = None,
         limits: Limits | None = None,
+        enqueue_timeout: float = 10.0,
         **options: Any,
     ) -> None:
         if (url is None) == (client is None):
             raise ValueError("give either a url or a client")
+        if not 0 <= enqueue_timeout <= TIMEOUT_MAX:
+            raise ValueError(f"enqueue_timeout ({enqueue_timeout:g}) must be a number of seconds, 0 or more")
         self._owns_client = client is None
         if client is None:
             client = make_client(cast(str, url), verify=verify, ca_file=ca_file, max_connections=max_connections)
@@ -63,10 +74,37 @@ class RateLimitedBroker(RedisBroker):
         self.keys = Keys(namespace)
         self._limits_by_queue = dict(queues or {})
         self._limits_of_others = limits or Limits()
+        self._plain = PlainLine(client, self.keys, self.limits, enqueue_timeout)
 
     @property
     def consumer_class(self) -> type[RedisConsumer]:
         return RedisConsumer
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        """Enqueue a message as Dramatiq does, within the limits of its queue where they are for it.
+
+        Raises ``RateLimitExceeded`` after ``enqueue_timeout`` seconds without room; then the message is in no queue. After an
+        error of the connection (a reply that was lost, say) it may be in its queue, once: nothing is sent a second time.
+        """
+        if delay is not None or "redis_message_id" in message.options or is_worker_process():
+            return super().enqueue(message, delay=delay)
+        queue, name = message.queue_name, str(uuid4())
+        message = message.copy(options={"redis_message_id": name})
+        self.logger.debug("Enqueueing message %r on queue %r.", message.message_id, queue)
+        self.emit_before("enqueue", message, None)
+        self._plain.enqueue(queue, name.encode(), message.encode())
+        self.emit_after("enqueue", message, None)
+        return message
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        if signal == "worker_boot":
+            worker_begins(args[0])
+        super().emit_before(signal, *args, **kwargs)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        super().emit_after(signal, *args, **kwargs)
+        if signal == "worker_shutdown":
+            worker_ended(args[0])
 
     def limits(self, queue: str) -> Limits:
         """Return the limits of a queue."""
@@ -82,7 +120,8 @@ class RateLimitedBroker(RedisBroker):
         return enqueue_hooks(self)
 
     def close(self) -> None:
-        """Close the connections that are ours."""
+        """End every wait for room, and close the connections that are ours."""
+        self._plain.close()
         super().close()
         if self._owns_client:
             self.client.connection_pool.disconnect()

@@ -171,6 +171,13 @@ def translate(error: Exception) -> BrokerError:
     return BrokerUnreachable(text)
 
 
+def library_error(detail: str) -> redis.ResponseError:
+    """Return what the library would raise for an error that a script told as text: the way back of `translate`."""
+    refused = refusal(detail)
+    kinds = {code: kind for kind, code in _CODES}
+    return cast(redis.ResponseError, kinds.get(refused.code, redis.ResponseError)(f"{refused.code} {refused.detail}".rstrip()))
+
+
 def refusal(text: str) -> BrokerRefused:
     """Return the error that Redis sent as ``text``, its first word being the code."""
     inner = _IN_SCRIPT.search(text)

@@ -33,6 +33,10 @@ class Keys:
         """What the supervisors of a feed share (lease.lua)."""
         return f"{self.namespace}:__feed__.{group}.{feed}"
 
+    def gaps(self, group: str, feed: str) -> str:
+        """The newest gaps of a feed (gaps.lua)."""
+        return f"{self.namespace}:__gaps__.{group}.{feed}"
+
     def dead_letters(self, queue: str) -> str:
         """Dramatiq's sorted set of the ids of a queue's dead letters."""
         return f"{self.namespace}:{queue}.XQ"

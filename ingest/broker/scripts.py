@@ -30,3 +30,4 @@ class Script:
 
 ENQUEUE = Script.read("enqueue")
 LEASE = Script.read("lease")
+GAPS = Script.read("gaps")

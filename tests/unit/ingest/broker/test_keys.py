@@ -11,4 +11,5 @@ def test_names() -> None:
     assert keys.message_data("q") == "ns:q.msgs"
     assert keys.rate("q") == "ns:__rate__.q"
     assert keys.feed("blue", "trades") == "ns:__feed__.blue.trades"
+    assert keys.gaps("blue", "trades") == "ns:__gaps__.blue.trades"
     assert keys.feed("", "trades") == "ns:__feed__..trades"
