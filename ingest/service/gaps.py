@@ -37,16 +37,13 @@ def gaps_of(settings: Settings, feeds: Sequence[str], since_us: int = 0) -> list
     except ValueError as error:
         raise SettingsError([Problem("broker.url", str(error))]) from None
     try:
-        return read_gaps(client, Keys(broker.namespace), group_of(settings), feeds or list(settings.feeds), since_us=since_us)
+        return read_gaps(
+            client, Keys(broker.namespace), settings.supervisor.group, feeds or list(settings.feeds), since_us=since_us
+        )
     except BrokerError as error:
         raise SettingsError([Problem("broker.url", str(error))]) from error
     finally:
         client.close()
-
-
-def group_of(settings: Settings) -> str:
-    """Return the part of the keys that keeps two applications on one Redis apart: ``[supervisor] group``."""
-    return str(getattr(settings.supervisor, "group", ""))
 
 
 def parse_since(text: str, now: float) -> int:

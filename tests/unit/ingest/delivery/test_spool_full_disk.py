@@ -79,7 +79,10 @@ def test_a_full_disk_takes_what_the_protocol_needs(disk):
     spool.append("q", entries(1, 20, size=400), final=True)
     spool.close()
     again = opened(disk)
-    assert [(one.id, one.epoch, one.late, one.last) for one in again.producers()] == [("p", None, True, last), ("q", 7, False, 20)]
+    assert [(one.id, one.epoch, one.late, one.last) for one in again.producers()] == [
+        ("p", None, True, last),
+        ("q", 7, False, 20),
+    ]
     assert again.take_gaps() == [b"{}"]
     again.close()
 
