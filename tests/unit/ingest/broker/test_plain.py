@@ -131,6 +131,14 @@ def test_the_end_of_the_broker_ends_the_wait() -> None:
         made.enqueue("q", b"1", b"{}")
 
 
+def test_a_call_that_the_end_of_the_broker_cuts_off_is_a_lost_connection_whatever_the_library_made_of_it() -> None:
+    client = ScriptedRedis(ValueError("file descriptor cannot be a negative integer (-1)"))
+    made = line(client)
+    made.close()
+    with pytest.raises(redis.ConnectionError, match="closed meanwhile"):
+        made.enqueue("q", b"1", b"{}")
+
+
 def test_every_queue_asks_for_its_own_limits() -> None:
     asked: list[str] = []
 
