@@ -73,7 +73,8 @@ class Backlog:
         self._changed = Condition()
         if store is not None:
             store.gone = self._lose_unread
-            self._take_in(store.earlier())
+            with self._changed:
+                self._take_in(store.earlier())
 
     def __len__(self) -> int:
         return self._tiers.count + self.unread
