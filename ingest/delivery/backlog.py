@@ -147,12 +147,16 @@ class Backlog:
     def fence(self) -> int:
         """Make everything held late, for good: another producer leads; return how many messages that is."""
         with self._changed:
-            for chain in self._chains:
-                chain.late = True
-            if self._store is not None:
-                self._store.mark_late([chain.producer for chain in self._chains])
-            self._wake()
+            self._make_late([chain for chain in self._chains if not chain.late])
         return len(self)
+
+    def judge(self, before: str) -> None:
+        """Make late what ``before``, who led last, has overtaken: all but what waited in the spools of that very process."""
+        with self._changed:
+            store = self._store
+            if store is not None:
+                in_time = [chain for chain in self._chains if not chain.late]
+                self._make_late([chain for chain in in_time if not store.is_continued_by(chain.producer, before)])
 
     def end(self, chain: Chain) -> None:
         """Nothing more will come to a chain."""
@@ -323,6 +327,13 @@ class Backlog:
     def _wake(self) -> None:
         self._woken = True
         self._changed.notify()
+
+    def _make_late(self, chains: Sequence[Chain]) -> None:
+        for chain in chains:
+            chain.late = True
+        if self._store is not None and chains:
+            self._store.mark_late([chain.producer for chain in chains])
+        self._wake()
 
     def _has_waiting(self) -> bool:
         return bool(self._chains) and self._chains[0].has_waiting

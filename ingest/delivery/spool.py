@@ -58,6 +58,8 @@ class Spool:
         self._file = SpoolFile(lock.path, fsync)
         self._rows = ChunkRows(self._file)
         self.set_aside_at_open = self._file.set_aside
+        #: The newest producer that led while a process had this file; "" if none did.
+        self.leader = ""
         try:
             self._load()
         except SpoolDamaged:
@@ -88,6 +90,12 @@ class Spool:
     def taken(self, producer: str, epoch: int) -> None:
         """Store, durably, that a candidate has the lease."""
         self._save([replace(self._producers[producer], epoch=epoch)])
+
+    def note_leader(self, producer: str) -> None:
+        """Store, durably, which producer leads while this process has the file; its own messages may be in another."""
+        insert = "INSERT OR REPLACE INTO leader VALUES (1, ?)"
+        self._file.write(lambda connection: connection.execute(insert, (producer,)), durable=True, ballast=True)
+        self.leader = producer
 
     def mark_late(self, producers: Iterable[str]) -> None:
         """Store, durably, that what is held of these comes late."""
@@ -195,6 +203,7 @@ class Spool:
             "SELECT run, id, epoch, confirmed, late FROM producer ORDER BY run"
         ):
             self._producers[name] = Producer(run, name, epoch, confirmed, bool(late), flushed=-1)
+        self.leader = next((name for (name,) in self._file.rows("SELECT id FROM leader")), "")
         ((self._last_run,),) = self._file.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
         self._rows.count()
 
@@ -219,7 +228,7 @@ class Spool:
 
     def _begin_anew(self, *, keep_old: bool) -> Path | None:
         tables = {"producer": [one.row() for one in self._producers.values()]}
-        for name in ("gap", "rejected"):
+        for name in ("gap", "rejected", "leader"):
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
         self._rows.emptied()

@@ -38,6 +38,7 @@ _SCHEMA = """
     CREATE TABLE rejected (number INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, detail TEXT NOT NULL, producer TEXT NOT NULL,
         seq INTEGER NOT NULL, last INTEGER NOT NULL, queue TEXT NOT NULL, id BLOB NOT NULL, data BLOB NOT NULL,
         received_us INTEGER NOT NULL);
+    CREATE TABLE leader (one INTEGER PRIMARY KEY, id TEXT NOT NULL);
     CREATE TABLE gap (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
 """
 

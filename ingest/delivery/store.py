@@ -67,6 +67,15 @@ class Store:
         """The newest producer held that has led the feed before this process, as it was when its spool was opened."""
         return self._newest
 
+    def is_continued_by(self, producer: str, leader: str) -> bool:
+        """Whether nobody but the process of ``leader`` can have led since that of ``producer``.
+
+        A process writes its lead into every spool that it holds: so what lies there beside it waits for its turn before what
+        it has read itself, and what lies elsewhere has been overtaken.
+        """
+        spool = self._where.get(producer)
+        return spool is not None and spool.leader == leader
+
     def holds(self, producer: str) -> bool:
         """Whether a producer is in a spool whose lock this process has: whoever made it is dead, if it was not us."""
         return producer in self._where
@@ -97,9 +106,11 @@ class Store:
         self._try(self._own, lambda: self._own.add(producer))
 
     def led(self, producer: str, epoch: int) -> None:
-        """Note that a candidate leads; of those before it, only what holds messages is of interest from now on."""
-        self._try(self._own, lambda: self._own.taken(producer, epoch))
+        """Note that a candidate leads, in every spool; of those before it, only who holds messages is of interest from now on."""
         self._leading = producer
+        for spool in self._all():
+            self._note_leader(spool, producer)
+        self._try(self._own, lambda: self._own.taken(producer, epoch))
         for spool in self._all():
             for each in spool.producers():
                 if each.id != producer and not each.messages:
@@ -209,6 +220,9 @@ class Store:
             if each.epoch is not None and (self._newest is None or each.epoch > (self._newest.epoch or 0)):
                 self._newest = each
         return [each for each in producers if each.messages]
+
+    def _note_leader(self, spool: Spool, producer: str) -> None:
+        self._try(spool, lambda: spool.note_leader(producer))
 
     def _mark_late(self, spool: Spool, producers: list[str]) -> None:
         self._try(spool, lambda: spool.mark_late(producers))

@@ -133,6 +133,7 @@ class Claim:
         now = self._clock()
         if self._seen is None or self._seen[:2] != held[:2]:
             self._seen, self._seen_at = held, now
+            self._backlog.fence()  # whoever leads has taken over from those whose messages we hold
         if self._waits_since is None:
             self._waits_since = now
         elif now - self._told_at < TELL_INTERVAL:
@@ -147,9 +148,9 @@ class Claim:
     def _take_over(self, taken: Taken) -> None:
         """Judge what is held by who led before, then begin a chain of our own."""
         ours = self._ours()
-        if taken.before and ours and taken.before != ours:
-            self._backlog.fence()  # somebody led in between
-        elif not taken.before:
+        if taken.before:
+            self._backlog.judge(taken.before)
+        else:
             self._tell_forgotten()
         candidate, self._candidate, self._previous = self._candidate, "", self._candidate
         self._seen = self._waits_since = None

@@ -189,6 +189,13 @@ class Node:
         """Return the ids of what a SIGKILL would take: in memory alone."""
         return {entry.id.decode() for chain in self.backlog.chains for entry in self.backlog._tiers.unstored(chain)}
 
+    def untold(self) -> set[str]:
+        """Return the ids of the drops that a SIGKILL would leave without a record: of the episode that goes on."""
+        episode = self.backlog._losses._episode
+        if episode is None:
+            return set()
+        return {message_id(episode.producer, seq) for seq in range(episode.first, episode.last + 1)}
+
     def kill(self) -> None:
         """End as by SIGKILL: nothing is written any more, the locks are free."""
         self.publisher._line.close()
