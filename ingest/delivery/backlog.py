@@ -133,7 +133,7 @@ class Backlog:
         with self._changed:
             if self._store is not None:
                 self._store.led(producer, epoch)
-            chain = Chain(producer)
+            chain = Chain(producer, epoch)
             self._chains.append(chain)
             self._wake()
         return chain
@@ -339,13 +339,10 @@ class Backlog:
         return bool(self._chains) and self._chains[0].has_waiting
 
     def _take_in(self, producers: Sequence[StoredProducer]) -> None:
-        """Put the chains of earlier processes before our own."""
-        found = [
-            Chain(each.id, confirmed=each.confirmed, unread=each.messages, late=each.late, earlier=True) for each in producers
-        ]
-        earlier = [chain for chain in self._chains if chain.earlier]
-        ours = [chain for chain in self._chains if not chain.earlier]
-        self._chains = deque([*earlier, *found, *ours])
+        """Put the chains of earlier processes before our own, in the order in which they led."""
+        found = [Chain.left_by(each) for each in producers]
+        earlier = sorted([*found, *(chain for chain in self._chains if chain.earlier)], key=lambda chain: chain.epoch)
+        self._chains = deque([*earlier, *(chain for chain in self._chains if not chain.earlier)])
         if found:
             self._wake()
 

@@ -12,6 +12,7 @@ from itertools import chain as joined
 from operator import attrgetter
 
 from ingest.delivery.entry import Entry
+from ingest.delivery.spool import StoredProducer
 
 _LAST = attrgetter("last")
 
@@ -20,6 +21,7 @@ class Chain:
     """The messages of one producer that Redis has not confirmed.
 
     Attributes:
+      epoch: the number of the acquisition: chains go on in this order.
       waiting: in memory, next to be taken; never sent, or known not to be in Redis.
       taken: sent, fate unknown, a list per call.
       unread: messages on disk that are not in memory; may be too high for what an earlier process left.
@@ -31,8 +33,18 @@ class Chain:
       earlier: left by a process that is gone; Redis may hold more of it than we know.
     """
 
-    def __init__(self, producer: str, *, confirmed: int = 0, unread: int = 0, late: bool = False, earlier: bool = False) -> None:
+    def __init__(
+        self,
+        producer: str,
+        epoch: int = 0,
+        *,
+        confirmed: int = 0,
+        unread: int = 0,
+        late: bool = False,
+        earlier: bool = False,
+    ) -> None:
         self.producer = producer
+        self.epoch = epoch
         self.confirmed = confirmed
         self.read_to = confirmed
         self.unread = unread
@@ -44,6 +56,13 @@ class Chain:
         self.tail: list[Entry] = []
         self.newest = confirmed  # the highest number that was put
         self.first_unkept: int | None = None  # the first number since the connection began that was dropped
+
+    @classmethod
+    def left_by(cls, stored: StoredProducer) -> Chain:
+        """Return the chain that an earlier process left on disk."""
+        return cls(
+            stored.id, stored.epoch or 0, confirmed=stored.confirmed, unread=stored.messages, late=stored.late, earlier=True
+        )
 
     @property
     def has_waiting(self) -> bool:
