@@ -114,8 +114,6 @@ class Tiers:
 
     def unstored(self, chain: Chain) -> list[Entry]:
         """Return what of a chain is in memory and not on disk, in order."""
-        if self._bounds.write_ahead and self._store is not None:
-            return list(chain.tail)
         return [entry for entry in chain.in_memory() if not entry.stored]
 
     def save(self, chain: Chain) -> int:
@@ -144,7 +142,7 @@ class Tiers:
         if must_store and (chain.tail or not store.append(chain.producer, entries)):
             self._keep_behind(chain, entries)
         elif fits:
-            self._remember(chain, entries)
+            self._remember(chain, [entry._replace(stored=True) for entry in entries] if must_store else entries)
         else:
             chain.unread += len(entries)
             if not self._spooling:

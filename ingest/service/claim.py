@@ -177,9 +177,15 @@ class Claim:
         )
 
     def _tell_forgotten(self) -> None:
-        """Nobody has ever led, says Redis; a spool knows better. What it holds of that producer is attached, and told then."""
+        """Nobody has ever led, says Redis; we know better: a spool tells of a leader, we have seen one, or were one.
+
+        Of a producer of which messages are held, it is told when that is attached.
+        """
         newest = self._backlog.newest
-        if newest is None or self._previous or newest.messages or not newest.confirmed:
+        if newest is not None and newest.messages:
+            return
+        producer = self._previous or (newest.id if newest is not None else "") or (self._seen.leader if self._seen else "")
+        if not producer:
             return
         self._publish(
             GapFound(
@@ -188,9 +194,9 @@ class Claim:
                 cause="forgotten",
                 from_us=0,
                 to_us=wall_us(),
-                producer=newest.id,
+                producer=producer,
                 last_seq=0,
-                detail=f"Redis had confirmed number {newest.confirmed} and knows of nothing: what waited in the queue is gone",
+                detail="Redis knows of no leader, and there has been one: what waited in the queue is gone",
             )
         )
 
