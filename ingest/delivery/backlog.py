@@ -299,7 +299,9 @@ class Backlog:
 
     def _take_in(self, producers: Sequence[StoredProducer]) -> None:
         """Put the chains of earlier processes before our own."""
-        found = [Chain(each.id, confirmed=each.confirmed, unread=each.messages, late=each.late, earlier=True) for each in producers]
+        found = [
+            Chain(each.id, confirmed=each.confirmed, unread=each.messages, late=each.late, earlier=True) for each in producers
+        ]
         earlier = [chain for chain in self._chains if chain.earlier]
         ours = [chain for chain in self._chains if not chain.earlier]
         self._chains = deque([*earlier, *found, *ours])

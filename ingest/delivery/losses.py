@@ -74,9 +74,7 @@ class Losses:
                 producer, entries[0].seq, entries[-1].last, len(entries), entries[0].received_us, entries[-1].received_us, reason
             )
 
-    def drop_range(
-        self, producer: str, first: int, last: int, count: int, from_us: int, to_us: int, reason: DropReason
-    ) -> None:
+    def drop_range(self, producer: str, first: int, last: int, count: int, from_us: int, to_us: int, reason: DropReason) -> None:
         """Take that ``count`` messages with numbers from ``first`` to ``last`` are given up."""
         now = self._clock()
         episode = self._episode

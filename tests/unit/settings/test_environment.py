@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.environment import Environment, feeds_file
+from settings.environment import Environment, feeds_file, on_dyno
 from settings.problems import SettingsError
 
 
@@ -44,3 +44,7 @@ def test_every_problem_is_told_at_once():
 def test_the_file_by_default():
     assert feeds_file({}) == Path("feeds.toml")
     assert feeds_file({"FEEDS_FILE": "a/b.toml"}) == Path("a/b.toml")
+
+
+def test_a_dyno_says_so():
+    assert [on_dyno(environ) for environ in ({}, {"DYNO": ""}, {"DYNO": "ingest.1"})] == [False, False, True]
