@@ -126,6 +126,7 @@ class Spool:
         """Write what was confirmed, delete those rows and give their space back; what fails is tried again by the next call."""
         moved = [one for one in self._producers.values() if one.confirmed > one.flushed]
         with suppress(SpoolError):
+            spare = self._file.free_pages()
             try:
                 if moved:
                     self._rows.delete_confirmed(moved)
@@ -136,7 +137,7 @@ class Spool:
             self._write_unsaved()
             for one in moved:
                 one.flushed = one.confirmed
-            self._file.tidy()
+            self._file.tidy(spare)
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
         """Drop whole chunks that begin above ``after``, oldest first, until so many bytes are free.

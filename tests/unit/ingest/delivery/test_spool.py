@@ -237,3 +237,16 @@ def test_a_large_file_shrinks_again_though_it_is_never_empty(tmp_path):
     assert os.stat(spool.path).st_size < 7_000_000
     assert numbers(read_all(spool, "p", 19_000)) == list(range(19_001, 20_001))
     spool.close()
+
+
+def test_what_is_needed_again_every_second_is_not_given_back(tmp_path):
+    spool = opened(tmp_path, "p")
+    sizes = []
+    for first in range(1, 60_000, 10_000):
+        for begin in range(first, first + 10_000, 1000):
+            spool.append("p", entries(begin, begin + 999, size=1000))
+        spool.confirm("p", first + 9_999)
+        spool.flush()
+        sizes.append(spool.path.stat().st_size)
+    assert min(sizes) == max(sizes) > 10_000_000
+    spool.close()
