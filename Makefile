@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run check format test unit bench docs lock clean
+.PHONY: help install install-dev run check format test faults unit bench docs lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,8 +44,11 @@ check: install-dev  ## format, lint, types, imports, unit tests
 unit: install-dev  ## the unit tests alone
 	$(BIN)/python -m pytest -q tests/unit
 
-test: check  ## everything
-	$(BIN)/python -m pytest -q -n 4 tests --ignore tests/unit $(PYTEST_ARGS)
+test: check  ## everything but the slow fault tests
+	$(BIN)/python -m pytest -q -n 4 -m "not slow" tests --ignore tests/unit $(PYTEST_ARGS)
+
+faults: install-dev  ## every fault, and what each cost; FAULTS_TABLE=table.md writes it down
+	$(BIN)/python -m pytest -q tests/faults $(PYTEST_ARGS)
 
 bench: install-dev  ## measure from socket to queue, beside what one writes by hand
 	$(BIN)/python -m benchmarks.into_the_queue

@@ -213,31 +213,6 @@ class QueueForgotten(Event):
     held: int
 
 
-#: Why frames may have been missed, or were dropped.
-GapCause = Literal[
-    "disconnected", "blocked", "failover", "restart", "dropped", "forgotten", "fenced", "rejected", "damaged", "lost"
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GapFound(Event):
-    """Frames may have been missed, or were dropped, between ``from_us`` and ``to_us`` (wall-clock microseconds).
-
-    ``last_seq`` is the last number of ``producer`` before, ``position`` what the session's `position` said with it, ``count`` the
-    payloads known to be lost: None where nobody can know.
-    """
-
-    feed: str
-    cause: GapCause
-    from_us: int
-    to_us: int
-    producer: str
-    last_seq: int
-    position: Any = None
-    count: int | None = None
-    detail: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRejected(Event):
     """One message (number ``seq``) was refused again and again, and was dropped: counted, never silent."""

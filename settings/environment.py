@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -43,12 +44,17 @@ class Environment:
             for name, value, legal in (("LOG_LEVEL", level, LEVELS), ("LOG_FORMAT", log_format, FORMATS))
             if value not in legal
         ]
+        dsn = _secret(environ, "SENTRY_DSN")
+        if dsn is not None and not _is_dsn(dsn.get_secret_value()):
+            problems.append(
+                Problem("SENTRY_DSN", "is no DSN of Sentry; one looks like https://<key>@<host>/<number of the project>")
+            )
         if problems:
             raise SettingsError(problems)
         return cls(
             feeds_file=feeds_file(environ),
             redis_url=_secret(environ, "REDIS_URL"),
-            sentry_dsn=_secret(environ, "SENTRY_DSN"),
+            sentry_dsn=dsn,
             log_level=level,
             log_format=cast(LogFormat, log_format),
         )
@@ -66,3 +72,15 @@ def on_dyno(environ: Mapping[str, str] = os.environ) -> bool:
 
 def _secret(environ: Mapping[str, str], name: str) -> SecretStr | None:
     return SecretStr(environ[name]) if environ.get(name) else None
+
+
+def _is_dsn(value: str) -> bool:
+    """Return whether Sentry's SDK takes this; what it refuses, it refuses with a traceback that may show the key."""
+    try:
+        parts = urlsplit(value.strip())
+        port_is_legal = parts.port != 0  # asking raises for what is no number
+    except ValueError:
+        return False
+    project = parts.path.rpartition("/")[2]
+    named = bool(parts.username and parts.hostname) and port_is_legal
+    return parts.scheme in ("http", "https") and named and project.isascii() and project.isdecimal()

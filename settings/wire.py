@@ -42,7 +42,8 @@ class Frame:
     """Where a message's payload came from, as its ``frame`` option says.
 
     ``received_us`` is wall-clock microseconds at the read; ``count`` says how many payloads the message
-    carries, of which ``seq`` is the first's number.
+    carries, of which ``seq`` is the first's number. ``late``: the supervisor that read it had been replaced by the time that it
+    was enqueued, so it is out of order, and its content may have come from the new leader as well.
     """
 
     feed: str
@@ -50,6 +51,7 @@ class Frame:
     received_us: int
     producer: str = ""
     count: int = 1
+    late: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, Any], message_id: str = "") -> Frame | None:
@@ -64,7 +66,7 @@ class Frame:
             producer = split_message_id(message_id)[0] if message_id else ""
         except ValueError:
             producer = ""
-        return cls(feed, seq, received_us, producer, value.get("count", 1))
+        return cls(feed, seq, received_us, producer, value.get("count", 1), value.get("late") is True)
 
 
 def _version_8(digits: str) -> str:

@@ -1,6 +1,7 @@
 """The fixtures that all tests share; each lies in tests/support beside what it starts."""
 
 pytest_plugins = [
+    "tests.support.fault_report",
     "tests.support.redis_server",
     "tests.support.sentry_server",
     "tests.support.user_code",

@@ -6,7 +6,7 @@ queues, a batch per round trip, within each queue's `Limits`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any, cast
@@ -26,6 +26,7 @@ from ingest.broker.limits import Limits
 from ingest.broker.line import Connection, Line
 from ingest.broker.plain import PlainLine
 from ingest.broker.worker_process import is_worker_process, worker_begins, worker_ended
+from ingest.events import GapFound
 
 
 class RateLimitedBroker(RedisBroker):
@@ -111,10 +112,16 @@ class RateLimitedBroker(RedisBroker):
         """Return the limits of a queue."""
         return self._limits_by_queue.get(queue, self._limits_of_others)
 
-    def line(self, feed: str, group: str = "", terms: Terms | None = None) -> Line:
+    def line(
+        self,
+        feed: str,
+        group: str = "",
+        terms: Terms | None = None,
+        gap_arguments: Callable[[GapFound], Sequence[bytes]] | None = None,
+    ) -> Line:
         """Return a line for one feed's publisher, with a connection of its own that is opened when it joins."""
         connect = cast("type[Connection]", partial(dedicated_connection, self.client))
-        return Line(connect, self.keys, feed, group, self.limits, terms)
+        return Line(connect, self.keys, feed, group, self.limits, terms, gap_arguments)
 
     def enqueue_hooks(self) -> EnqueueHooks:
         """Return what this broker's middleware wants called around every message that goes through a line."""

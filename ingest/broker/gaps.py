@@ -155,6 +155,11 @@ def gap_command(keys: Keys, group: str, record: GapRecord, message: GapMessage |
     return (GAPS.source.encode(), b"%d" % len(names), *(name.encode() for name in names), *rest)
 
 
+def record_arguments(keys: Keys, group: str, gap: GapFound) -> tuple[bytes, ...]:
+    """Return the arguments of the EVAL that keeps a gap of a feed that names no ``gap_actor``."""
+    return gap_command(keys, group, GapRecord.of(gap))
+
+
 def write_gap(client: redis.Redis, keys: Keys, group: str, record: GapRecord, message: GapMessage | None = None) -> bool:
     """Keep a gap; tell whether it was new. Raises `ingest.errors.BrokerError`."""
     with translated():

@@ -22,13 +22,14 @@ class MessageEncoder:
     """The process's Dramatiq encoder; ``is_json`` says that it is the default one."""
 
     encode: Callable[[dict[str, Any]], bytes]
+    decode: Callable[[bytes], dict[str, Any]]
     is_json: bool
 
 
 def message_encoder() -> MessageEncoder:
     """Return the encoder in force now, which is the one that the workers have to share."""
     encoder = dramatiq.get_encoder()
-    return MessageEncoder(encoder.encode, type(encoder) is JSONEncoder)
+    return MessageEncoder(encoder.encode, encoder.decode, type(encoder) is JSONEncoder)
 
 
 @dataclass(frozen=True, slots=True)

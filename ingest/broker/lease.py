@@ -78,7 +78,7 @@ class Leases:
     """
 
     def __init__(self, client: redis.Redis, keys: Keys, group: str, seconds: float) -> None:
-        self._client = client
+        self._script = client.register_script(LEASE.source)
         self._keys = keys
         self._group = group
         self.seconds = seconds
@@ -100,7 +100,7 @@ class Leases:
     def _eval(self, feeds: Sequence[str], *arguments: str) -> Any:
         keys = [self._keys.feed(self._group, feed) for feed in feeds]
         with translated():
-            return self._client.eval(LEASE.source, len(keys), *keys, *arguments)
+            return self._script(keys, arguments)  # by its digest; where Redis does not know it, it is loaded first
 
 
 def _taken(answer: list[bytes]) -> Taken | Held:

@@ -11,17 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import redis
 
 from ingest.broker.clients import refusal, translate
+from ingest.broker.gaps import record_arguments
 from ingest.broker.keys import FORMAT, Keys
 from ingest.broker.lease import Terms, take_arguments
 from ingest.broker.limits import Limits
 from ingest.broker.packing import BatchPacker, Message, Position, command, queues_of
 from ingest.broker.scripts import ENQUEUE, LEASE
 from ingest.errors import BrokerRefused, BrokerUnreachable
+from ingest.events import GapFound
 
 Status = Literal["ok", "full", "rate", "error", "gap", "fenced"]
 
@@ -63,6 +66,7 @@ class Line:
       connect: makes a connection that is not yet connected.
       limits: the limits of a queue by its name; asked once per queue.
       terms: those of the feed's lease, which a join renews.
+      gap_arguments: the arguments of the EVAL that records a gap (`ingest.broker.gaps`).
     """
 
     def __init__(
@@ -73,11 +77,13 @@ class Line:
         group: str,
         limits: Callable[[str], Limits],
         terms: Terms | None = None,
+        gap_arguments: Callable[[GapFound], Sequence[bytes]] | None = None,
     ) -> None:
         self._connect = connect
         self._keys = keys
         self._feed_key = keys.feed(group, feed)
         self._terms = terms or Terms()
+        self._gap_arguments = gap_arguments or partial(record_arguments, keys, group)
         self._packer = BatchPacker(ENQUEUE.digest, self._feed_key, keys, limits)
         self._connection: Connection | None = None
         self._prefix: dict[str, str] = {}
@@ -91,9 +97,7 @@ class Line:
         """
         nonce = secrets.token_hex(8)
         with self._closing_on_error():
-            if self._connection is None:
-                self._connection = self._connect()
-                self._connection.connect()
+            self._connect_if_need_be()
             self._send(command("SCRIPT", "LOAD", ENQUEUE.source))
             self._read()
             if leader and not self._hold(leader):
@@ -148,6 +152,13 @@ class Line:
             self._send(command("LLEN", self._keys.messages(queue)))
             return int(self._read())
 
+    def record(self, gap: GapFound) -> None:
+        """Store the record of a gap; once, however often it is stored. Only while no reply is outstanding."""
+        with self._closing_on_error():
+            self._connect_if_need_be()
+            self._send(command("EVAL", *self._gap_arguments(gap)))
+            self._read()
+
     def done(self, producer: str) -> bool:
         """Forget a producer that has nothing more to send; False if Redis had forgotten it already.
 
@@ -165,6 +176,11 @@ class Line:
         self._prefix.clear()
         if connection is not None:
             connection.disconnect()
+
+    def _connect_if_need_be(self) -> None:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._connection.connect()
 
     def _open(self) -> Connection:
         if self._connection is None:

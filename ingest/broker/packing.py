@@ -98,9 +98,11 @@ def _runs(queues: tuple[str, ...], messages: Sequence[Message]) -> list[int]:
     return runs
 
 
-def command(*arguments: str) -> bytes:
-    """Return a command of texts."""
-    return b"*%d\r\n" % len(arguments) + b"".join(map(_text, arguments))
+def command(*arguments: str | bytes) -> bytes:
+    """Return a command of texts or bytes."""
+    return b"*%d\r\n" % len(arguments) + b"".join(
+        [bulk(each if isinstance(each, bytes) else each.encode()) for each in arguments]
+    )
 
 
 def bulk(value: bytes) -> bytes:

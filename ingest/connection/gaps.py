@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ingest.errors import EndReason, Fenced
+from ingest.errors import ClosedByServer, ConnectionDropped, EndReason, Fenced, SendTimedOut
 from ingest.events import GapCause, GapFound
 
 
@@ -54,7 +54,8 @@ class GapTracker:
         if isinstance(reason, Fenced):
             self._given_up = _Open("disconnected", heard, reason.kind)
         elif self._open is None:
-            self._open = _Open("blocked" if blocked else "disconnected", heard, reason.kind)
+            cut = blocked and isinstance(reason, ClosedByServer | ConnectionDropped | SendTimedOut)
+            self._open = _Open("blocked" if cut else "disconnected", heard, reason.kind)
 
     def entered(self, before: Before | None) -> None:
         """Begin a tenure: frames are missed since whoever led before, or else since our own last connection."""

@@ -15,7 +15,8 @@ from ingest.clock import Monotonic, monotonic
 from ingest.delivery.chain import Chain
 from ingest.delivery.entry import Entry
 from ingest.delivery.losses import Losses
-from ingest.delivery.store import Store, StoredProducer
+from ingest.delivery.spool import StoredProducer
+from ingest.delivery.store import Store
 from ingest.delivery.tiers import Bounds, Tiers
 from ingest.events import DropReason
 
@@ -111,9 +112,26 @@ class Backlog:
 
     # What tenures do: chains begin, are fenced, and end.
 
-    def open(self, producer: str) -> Chain:
-        """Begin the chain of a producer, after all others."""
+    @property
+    def newest(self) -> StoredProducer | None:
+        """The newest producer that has led the feed before this process, if a spool tells of one."""
+        return self._store.newest if self._store is not None else None
+
+    def holds(self, producer: str) -> bool:
+        """Whether a producer is in a spool that this process holds: then whoever made it is dead, if it was not us."""
+        return self._store is not None and self._store.holds(producer)
+
+    def propose(self, producer: str) -> None:
+        """Write a candidate down before it asks for the lead."""
         with self._changed:
+            if self._store is not None:
+                self._store.add(producer)
+
+    def open(self, producer: str, epoch: int) -> Chain:
+        """Begin the chain of a producer that leads, after all others."""
+        with self._changed:
+            if self._store is not None:
+                self._store.led(producer, epoch)
             chain = Chain(producer)
             self._chains.append(chain)
             self._wake()
@@ -266,19 +284,29 @@ class Backlog:
 
     # The end.
 
-    def save(self) -> Saved:
+    def save(self, *, keeps: bool) -> Saved:
         """Take no more, and bring everything in memory to the disk, what is under way too; what cannot be is lost.
 
-        What is there still can be taken and committed.
+        Without ``keeps`` (a disk that does not outlive the process) all is lost. What is held can still be taken and committed.
         """
         with self._changed:
             self._closed = True
-            lost = sum([self._tiers.save(chain) for chain in self._chains])
+            lost = sum([self._tiers.save(chain) if keeps else self._lose(chain) for chain in self._chains])
             self._losses.end()
             if self._store is not None:
                 self._store.flush()
             self._changed.notify()
-            return Saved(len(self) - lost, lost)
+            return Saved(len(self) - lost if keeps else 0, lost)
+
+    def take_gaps(self) -> list[bytes]:
+        """Return the gap records that earlier processes could not bring to Redis."""
+        with self._changed:
+            return self._store.take_gaps() if self._store is not None else []
+
+    def save_gaps(self, records: Sequence[bytes]) -> bool:
+        """Store gap records that could not be brought to Redis; tell whether they are safe."""
+        with self._changed:
+            return self._store is not None and self._store.save_gaps(records)
 
     def close(self) -> None:
         """Take no more, and give the disk's files back."""
@@ -307,6 +335,10 @@ class Backlog:
         self._chains = deque([*earlier, *found, *ours])
         if found:
             self._wake()
+
+    def _lose(self, chain: Chain) -> int:
+        chain.rewind()
+        return self._tiers.discard(chain, "lost")
 
     def _lose_unread(self, producer: str) -> None:
         for chain in self._chains:

@@ -227,9 +227,6 @@ class PublisherCore:
             self._state = _State.SETTLING
             return Effect()
         (reply, call), self._trouble = self._trouble, None
-        if reply.status == "fenced":
-            self.begin(now)
-            return Effect(fenced=True)
         return self._pause(reply, now) if reply.status in ("full", "rate") else self._retry(reply, call, now)
 
     def polled(self, depth: int, now: float) -> Effect:
@@ -275,7 +272,7 @@ class PublisherCore:
         return effect._replace(rewind=True)
 
     def _retry(self, reply: Reply, call: _Call, now: float) -> Effect:
-        """A gap or an error: ask Redis what it holds, and send the rest again."""
+        """A gap, an error, or a lead that Redis does not know of: ask what it holds and who leads, and send the rest again."""
         code = reply.error.code if reply.error is not None else ""
         progress = reply.position is not None and reply.position > call.prev
         if reply.error is not None and code not in SERVER_CODES:

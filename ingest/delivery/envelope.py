@@ -36,6 +36,8 @@ class Encoder(Protocol):
     @property
     def encode(self) -> Callable[[dict[str, Any]], bytes]: ...
     @property
+    def decode(self) -> Callable[[bytes], dict[str, Any]]: ...
+    @property
     def is_json(self) -> bool: ...
 
 
@@ -208,3 +210,11 @@ class Envelope:
 def _ending(received_us: int) -> tuple[bytes, bytes]:
     """Return what stands between a message's number and its second id, and after that."""
     return b',"received_us":%d}},"message_id":"' % received_us, b'","message_timestamp":%d}' % (received_us // 1000)
+
+
+def mark_late(encoder: Encoder, data: bytes) -> bytes:
+    """Return a message with ``late`` in its ``frame`` option: another supervisor has led since, and may have read the same."""
+    fields = encoder.decode(data)
+    options = dict(fields["options"])
+    options[FRAME_OPTION] = {**options.get(FRAME_OPTION, {}), "late": True}
+    return encoder.encode({**fields, "options": options})

@@ -39,8 +39,8 @@ class Lead(Protocol):
     """Whether this process leads the feed (`ingest.service.tenure.Tenure`)."""
 
     @property
-    def producer(self) -> str:
-        """The producer of the lease that is held; "" while another process leads."""
+    def leader(self) -> str:
+        """The producer whose lease is held; "" while another process leads."""
 
     def fenced(self, producer: str) -> None:
         """Take that ``producer`` leads no more."""
@@ -150,7 +150,7 @@ class Publisher:
 
     def _authority(self, chain: Chain) -> str | None:
         """Return whose lease a chain's calls name: none ("") if it is late; None if we have to wait for one."""
-        return "" if chain.late else self._lead.producer or None
+        return "" if chain.late else self._lead.leader or None
 
     def _step(self) -> None:
         self._backlog.tidy()

@@ -1,58 +1,17 @@
 """The spools that this process holds for one feed: its own, and those that dead processes left in the same folder.
 
-The rule: no failure of a disk gets past here as an exception; it becomes an answer, an event and, where messages are gone, a loss.
+The rule: no failure of a disk gets past here as an exception; it becomes an answer, an event and, where messages are gone, a
+loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from ingest.delivery.entry import Entry
-from ingest.delivery.losses import Losses
+from ingest.delivery.spool import Spool, StoredProducer
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 from ingest.events import Event, SpoolTrouble
-
-
-class StoredProducer(Protocol):
-    """What a spool knows of a producer (`ingest.delivery.spool.StoredProducer`)."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def epoch(self) -> int | None: ...
-    @property
-    def confirmed(self) -> int: ...
-    @property
-    def late(self) -> bool: ...
-    @property
-    def messages(self) -> int: ...
-    @property
-    def last(self) -> int: ...
-
-
-class Spool(Protocol):
-    """One file and its lock (`ingest.delivery.spool.Spool`)."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def path(self) -> object: ...
-    def producers(self) -> Sequence[StoredProducer]: ...
-    def add(self, producer: str) -> None: ...
-    def taken(self, producer: str, epoch: int) -> None: ...
-    def mark_late(self, producers: Sequence[str]) -> None: ...
-    def append(self, producer: str, entries: Sequence[Entry]) -> None: ...
-    def read(self, producer: str, after: int, messages: int, size: int) -> list[Entry]: ...
-    def confirm(self, producer: str, seq: int) -> None: ...
-    def flush(self) -> None: ...
-    def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]: ...
-    def reject(self, producer: str, entry: Entry, detail: str) -> None: ...
-    def forget(self, producer: str) -> None: ...
-    def save_gaps(self, records: Sequence[bytes]) -> None: ...
-    def take_gaps(self) -> list[bytes]: ...
-    def set_aside(self) -> object: ...
-    def close(self) -> None: ...
 
 
 class Store:
@@ -62,8 +21,6 @@ class Store:
       own: this process's spool; ``adopt`` returns those that have become free since it was asked last.
       most: bytes that ``own`` may hold.
       durable: whether what is appended survives a power cut and the process's machine: fsync "always", and persistent.
-      losses: told of the messages that a damaged file held.
-      gone: called with every producer whose messages on disk are gone.
     """
 
     def __init__(
@@ -73,24 +30,23 @@ class Store:
         *,
         most: int,
         durable: bool,
-        losses: Losses,
-        tell: Callable[[Event], None],
         label: str,
+        tell: Callable[[Event], None],
     ) -> None:
         self.durable = durable
+        #: Called with every producer whose messages on disk are gone with a damaged file.
         self.gone: Callable[[str], None] = lambda producer: None
         self._own = own
         self._adopt = adopt
         self._adopted: list[Spool] = []
         self._most = most
-        self._losses = losses
-        self._tell = tell
         self._label = label
+        self._tell = tell
         self._refused = False  # the disk has no place, whatever we may hold
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
-        self._known: dict[str, StoredProducer] = {}
-        self._learn(own)
+        self._leading = ""
+        self._earlier = self._learn(own)
 
     @property
     def is_full(self) -> bool:
@@ -102,25 +58,38 @@ class Store:
         return not self._refused and self._own.size <= self._most * 3 // 4
 
     @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum([spool.size for spool in self._all()])
+
+    @property
     def newest(self) -> StoredProducer | None:
-        """The newest producer held that has led the feed, as it was when its spool was opened."""
+        """The newest producer held that has led the feed before this process, as it was when its spool was opened."""
         return self._newest
 
     def holds(self, producer: str) -> bool:
         """Whether a producer is in a spool whose lock this process has: whoever made it is dead, if it was not us."""
         return producer in self._where
 
+    def earlier(self) -> list[StoredProducer]:
+        """Return the producers that an earlier process left messages of in this spool, oldest first; once."""
+        earlier, self._earlier = self._earlier, []
+        return earlier
+
     def adopt(self) -> list[StoredProducer]:
-        """Take over what dead processes left; return their producers that hold messages, oldest first."""
+        """Take over what dead processes left in the folder; return their producers that hold messages, oldest first."""
         found: list[StoredProducer] = []
-        for spool in self._adopt():
+        try:
+            adopted = self._adopt()
+        except SpoolError as error:
+            self._trouble(str(error))
+            return []
+        for spool in adopted:
             self._adopted.append(spool)
             found += self._learn(spool)
+            if gaps := spool.take_gaps():
+                self.save_gaps([*self.take_gaps(), *gaps])
         return found
-
-    def earlier(self) -> list[StoredProducer]:
-        """Return the producers of the own spool that hold messages, oldest first, as they were when it was opened."""
-        return [each for each in self._known.values() if self._where[each.id] is self._own and each.messages]
 
     def add(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead; a disk that refuses costs only what would be known of it later."""
@@ -128,19 +97,27 @@ class Store:
         self._try(self._own, lambda: self._own.add(producer))
 
     def led(self, producer: str, epoch: int) -> None:
+        """Note that a candidate leads; of those before it, only what holds messages is of interest from now on."""
         self._try(self._own, lambda: self._own.taken(producer, epoch))
+        self._leading = producer
+        for spool in self._all():
+            for each in spool.producers():
+                if each.id != producer and not each.messages:
+                    self.forget(each.id)
 
     def mark_late(self, producers: Sequence[str]) -> None:
-        for spool in {id(self._where[each]): self._where[each] for each in producers if each in self._where}.values():
+        """Note, durably, that what is held of these comes late."""
+        for spool in self._all():
             mine = [each for each in producers if self._where.get(each) is spool]
-            self._try(spool, lambda spool=spool, mine=mine: spool.mark_late(mine))  # type: ignore[misc]
+            if mine:
+                self._mark_late(spool, mine)
 
-    def append(self, producer: str, entries: Sequence[Entry]) -> bool:
-        """Store entries; False if the disk has no place for them: then none is."""
+    def append(self, producer: str, entries: Sequence[Entry], *, final: bool = False) -> bool:
+        """Store entries; False if the disk has no place for them: then none is. ``final``: at a stop, at any cost."""
         spool = self._where[producer]
         for _ in range(2):  # a damaged file is replaced by a new one: once more
             try:
-                spool.append(producer, entries)
+                spool.append(producer, entries, final=final)
             except SpoolDamaged:
                 self._set_aside(spool)
             except SpoolFull:
@@ -165,65 +142,76 @@ class Store:
         return []
 
     def confirm(self, producer: str, seq: int) -> None:
-        if producer in self._where:
-            self._where[producer].confirm(producer, seq)
+        """Note that everything up to this number is in Redis; `flush` lets it go."""
+        spool = self._where.get(producer)
+        if spool is not None:
+            spool.confirm(producer, seq)
 
     def flush(self) -> None:
         """Let go of what is confirmed; the disk may have room again after that."""
-        for spool in (*self._adopted, self._own):
+        for spool in self._all():
             before = spool.size
             self._try(spool, spool.flush)
             if spool.size < before:
                 self._refused = False
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
-        spool, dropped = self._where[producer], []
-        try:
-            dropped = spool.drop_oldest(producer, after, size)
-        except SpoolDamaged:
-            self._set_aside(spool)
-        except SpoolError as error:
-            self._trouble(str(error))
+        """Drop the oldest chunks after a number until so many bytes are free: (first, last, messages, bytes) of each."""
+        spool = self._where[producer]
+        dropped: list[tuple[int, int, int, int]] = []
+        self._try(spool, lambda: dropped.extend(spool.drop_oldest(producer, after, size)))
         if dropped:
             self._refused = False
         return dropped
 
-    def reject(self, producer: str, entry: Entry, detail: str) -> bool:
-        """Set one message aside; tell whether it is safe there."""
+    def reject(self, producer: str, entry: Entry, detail: str) -> None:
+        """Set one message aside."""
         spool = self._where.get(producer)
-        return spool is not None and self._try(spool, lambda: spool.reject(producer, entry, detail))
+        if spool is not None:
+            self._try(spool, lambda: spool.reject(producer, entry, detail))
 
     def forget(self, producer: str) -> None:
-        """Forget a producer of which nothing is held."""
+        """Forget a producer of which nothing is held; the one that leads stays known: it shows later whether Redis forgot."""
+        if producer == self._leading:
+            return
         spool = self._where.pop(producer, None)
-        if spool is not None:
-            self._try(spool, lambda: spool.forget(producer))
-        if spool in self._adopted and not any(where is spool for where in self._where.values()):
+        if spool is None:
+            return
+        self._try(spool, lambda: spool.forget(producer))
+        if spool in self._adopted and spool not in self._where.values():
             self._adopted.remove(spool)
             self._try(spool, spool.close)
-
-    def save_gaps(self, records: Sequence[bytes]) -> bool:
-        return not records or self._try(self._own, lambda: self._own.save_gaps(records))
 
     def take_gaps(self) -> list[bytes]:
         """Return the gap records that an earlier process could not bring to Redis."""
         records: list[bytes] = []
-        for spool in (*self._adopted, self._own):
-            self._try(spool, lambda spool=spool: records.extend(spool.take_gaps()))  # type: ignore[misc]
+        self._try(self._own, lambda: records.extend(self._own.take_gaps()))
         return records
+
+    def save_gaps(self, records: Sequence[bytes]) -> bool:
+        """Store the gap records that Redis does not have, in place of those stored before."""
+        return self._try(self._own, lambda: self._own.save_gaps(records))
 
     def close(self) -> None:
         """Give the files and their locks back."""
-        for spool in (*self._adopted, self._own):
+        for spool in self._all():
             self._try(spool, spool.close)
 
+    def _all(self) -> list[Spool]:
+        return [*self._adopted, self._own]
+
     def _learn(self, spool: Spool) -> list[StoredProducer]:
-        producers = list(spool.producers())
+        if spool.set_aside_at_open is not None:
+            self._trouble(f"{spool.path} was damaged; it is set aside as {spool.set_aside_at_open}, and what was in it is lost")
+        producers = spool.producers()
         for each in producers:
-            self._where[each.id], self._known[each.id] = spool, each
+            self._where[each.id] = spool
             if each.epoch is not None and (self._newest is None or each.epoch > (self._newest.epoch or 0)):
                 self._newest = each
         return [each for each in producers if each.messages]
+
+    def _mark_late(self, spool: Spool, producers: list[str]) -> None:
+        self._try(spool, lambda: spool.mark_late(producers))
 
     def _try(self, spool: Spool, act: Callable[[], None]) -> bool:
         try:
@@ -238,12 +226,13 @@ class Store:
 
     def _set_aside(self, spool: Spool) -> None:
         """Replace a damaged file, and tell what was in it."""
-        damaged = [each for each, where in self._where.items() if where is spool]
         try:
-            self._trouble(f"{spool.path} is damaged; it is set aside as {spool.set_aside()}")
+            aside = spool.set_aside()
         except SpoolError as error:
-            self._trouble(str(error))
-        for producer in damaged:
+            self._trouble(f"{spool.path} is damaged, and cannot be set aside: {error}")
+        else:
+            self._trouble(f"{spool.path} is damaged; it is set aside as {aside}")
+        for producer in [each for each, where in self._where.items() if where is spool]:
             self.gone(producer)
 
     def _trouble(self, detail: str) -> None:

@@ -1,7 +1,7 @@
 """Where messages wait: memory, then disk, then whatever `overflow` says.
 
-The rule: no lock and no chains of its own; the backlog calls it with its lock held. A new message goes to memory if nothing of its
-chain is unread on disk and memory has a place, else to disk: so memory, then disk, is the order within a chain.
+The rule: no lock and no chains of its own; the backlog calls it with its lock held. A new message goes to memory if nothing of
+its chain is unread on disk and memory has a place, else to disk: so memory, then disk, is the order within a chain.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Tiers:
     def save(self, chain: Chain) -> int:
         """Bring all of a chain that is in memory to the disk; return how many messages could not be, and are given up."""
         missing = list(chain.tail) if self._bounds.write_ahead else [entry for entry in chain.in_memory() if not entry.stored]
-        if not missing or (self._store is not None and self._store.append(chain.producer, missing)):
+        if not missing or (self._store is not None and self._store.append(chain.producer, missing, final=True)):
             return 0
         self._losses.drop(chain.producer, missing, "lost")
         self._losses.end()

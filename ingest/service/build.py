@@ -9,8 +9,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from threading import Event
 
 import dramatiq
 import redis
@@ -18,22 +16,15 @@ import redis
 from ingest.broker.assembly import MiddlewareRefused, assemble_middleware
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
-from ingest.broker.hooks import EnqueueHooks, message_encoder
+from ingest.broker.gaps import GapActor
+from ingest.broker.lease import Leases
 from ingest.broker.limits import Limits
-from ingest.connection.callbacks import SessionMaker
-from ingest.connection.feed import AlwaysLeads, Feed, policy_of
-from ingest.connection.session import To
-from ingest.connection.status import FeedStatus
-from ingest.connection.transport import connect
-from ingest.connection.wakeup import Wakeup
-from ingest.delivery.backlog import Backlog
-from ingest.delivery.core import Pace, PublisherCore
-from ingest.delivery.envelope import Destination, Envelope, PayloadRules
-from ingest.delivery.intake import Intake
-from ingest.delivery.publisher import Publisher
 from ingest.errors import BrokerError
 from ingest.service.cautions import memory_warnings, settings_warnings
-from ingest.service.references import FeedCode, References, resolve_all
+from ingest.service.feed_builder import FeedBuilder, open_spools
+from ingest.service.gap_writer import GapWriter
+from ingest.service.keeper import Keeper
+from ingest.service.references import References, resolve_all
 from ingest.service.reporter import Reporter
 from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
@@ -45,7 +36,6 @@ from ingest.telemetry.subscribers import subscriber_sinks
 from settings.environment import Environment
 from settings.model import FeedSettings, Settings
 from settings.problems import Problem, SettingsError
-from settings.wire import new_producer
 
 #: Seconds after which the reporter's own calls give up: a status that is late is of no use.
 REPORT_TIMEOUT = 2.0
@@ -56,6 +46,8 @@ class Plant:
     """What the supervisor runs."""
 
     runners: Sequence[FeedRunner]
+    keeper: Keeper
+    gaps: GapWriter
     reporter: Reporter
     bus: Bus
     broker: RateLimitedBroker
@@ -70,7 +62,8 @@ class Plant:
 def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
     """Return the feeds (those in ``only``, or all), ready to start.
 
-    Raises `SettingsError` with every reference that leads nowhere and with what Redis has against us.
+    Raises `SettingsError` with every reference that leads nowhere, with what Redis has against us, and with every spool that
+    cannot be used.
     """
     hide_secrets_of(settings)
     references = resolve_all(settings)
@@ -79,15 +72,24 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
         server = check_server(broker.client)
     except BrokerError as error:
         raise SettingsError([Problem("broker.url", str(error))]) from error
+    feeds = [feed for name, feed in settings.feeds.items() if not only or name in only]
+    spools = open_spools(feeds)
     for caution in (*settings_warnings(settings), *memory_warnings(settings, server)):
         log_event(logging.WARNING, "settings_warning", {"detail": caution})
     bus = Bus(_sinks(references))
-    feeds = [feed for name, feed in settings.feeds.items() if not only or name in only]
-    builder = _FeedBuilder(broker, bus, broker.enqueue_hooks())
-    runners = [builder.build(feed, references.feeds[feed.name]) for feed in feeds]
+    gaps = _gap_writer(settings, feeds, broker, bus)
+    builder = FeedBuilder(settings, broker, gaps, bus)
+    built = [builder.build(feed, references.feeds[feed.name], spools.get(feed.name)) for feed in feeds]
+    lease_client = _make_client(settings, timeout=min(REPORT_TIMEOUT, settings.supervisor.lease / 3))
+    leases = Leases(lease_client, broker.keys, settings.supervisor.group, settings.supervisor.lease)
+    keeper = Keeper(leases, [each.claim for each in built])
+    for each in built:
+        each.tenure.on_lost = keeper.wake
     watches = [QueueWatch(feed.label, feed.queue, settings.queue(feed.queue).high_watermark) for feed in _one_a_queue(feeds)]
+    runners = [each.runner for each in built]
     client = _make_client(settings, timeout=REPORT_TIMEOUT)
-    return Plant(runners, Reporter(client, settings.broker.namespace, runners, watches, bus.publish), bus, broker)
+    reporter = Reporter(client, settings.broker.namespace, runners, watches, bus.publish)
+    return Plant(runners, keeper, gaps, reporter, bus, broker)
 
 
 def build_broker(settings: Settings, references: References) -> RateLimitedBroker:
@@ -138,59 +140,7 @@ def _one_a_queue(feeds: Sequence[FeedSettings]) -> list[FeedSettings]:
     return list({feed.queue: feed for feed in reversed(feeds)}.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _FeedBuilder:
-    """Makes the parts of one feed after the other."""
-
-    broker: RateLimitedBroker
-    bus: Bus
-    hooks: EnqueueHooks
-
-    def build(self, feed: FeedSettings, code: FeedCode) -> FeedRunner:
-        """Return one feed with its own threads' parts: reading, backlog, publishing."""
-        producer = new_producer()
-        wakeup, stop = Wakeup(), Event()
-        backlog = Backlog(feed.backlog.messages, feed.backlog.bytes, on_room=wakeup.set)
-        intake = self._intake(feed, producer, backlog, wakeup)
-        reading = self._reading(feed, code, intake, AlwaysLeads(producer), wakeup, stop)
-        return FeedRunner(reading, intake, backlog, self._publisher(feed, producer, backlog), wakeup, stop)
-
-    def _intake(self, feed: FeedSettings, producer: str, backlog: Backlog, wakeup: Wakeup) -> Intake:
-        envelope = Envelope(
-            feed=feed.name,
-            producer=producer,
-            destination=Destination(feed.queue, feed.actor, feed.options),
-            rules=PayloadRules(feed.payload, feed.binary),
-            encoder=message_encoder(),
-            routed=To,
-        )
-        publish, before = self.bus.publish, self.hooks.before
-        return Intake(envelope, backlog, label=feed.label, publish=publish, before=before, wake=wakeup.set)
-
-    def _reading(
-        self, feed: FeedSettings, code: FeedCode, intake: Intake, lead: AlwaysLeads, wakeup: Wakeup, stop: Event
-    ) -> Feed:
-        maker = SessionMaker(feed, code.session_class, code.headers_function, code.subscribe_function)
-        return Feed(
-            feed,
-            maker,
-            policy_of(feed, maker, code.retry_function),
-            intake,
-            FeedStatus(feed.label, self.bus.publish),
-            dial=partial(connect, feed, wakeup=wakeup, stopping=stop.is_set),
-            wakeup=wakeup,
-            stopping=stop.is_set,
-            lead=lead,
-        )
-
-    def _publisher(self, feed: FeedSettings, producer: str, backlog: Backlog) -> Publisher:
-        core = PublisherCore(producer, label=feed.label, queue=feed.queue, watermarks=self.broker.limits, pace=Pace())
-        return Publisher(
-            producer,
-            backlog,
-            self.broker.line(feed.name),
-            core,
-            label=feed.label,
-            publish=self.bus.publish,
-            after=self.hooks.after,
-        )
+def _gap_writer(settings: Settings, feeds: Sequence[FeedSettings], broker: RateLimitedBroker, bus: Bus) -> GapWriter:
+    actors = {feed.name: GapActor(feed.gap_actor, feed.queue) for feed in feeds if feed.gap_actor is not None}
+    client = _make_client(settings, timeout=REPORT_TIMEOUT)
+    return GapWriter(client, broker.keys, settings.supervisor.group, actors, broker.enqueue_hooks(), bus.publish)

@@ -5,14 +5,16 @@ The rule: a crash in either is borne within a limit and never reaches another fe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event, Thread
 
 from ingest.clock import Deadline
 from ingest.connection.feed import Feed
 from ingest.connection.states import FINAL, State
 from ingest.connection.wakeup import Wakeup
-from ingest.delivery.backlog import Backlog
+from ingest.delivery.backlog import Backlog, Saved
 from ingest.delivery.intake import Intake
+from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.errors import FeedCrashed
 from ingest.events import CallbackSlow, FeedDrained, FeedRestarted, Publish
@@ -24,17 +26,27 @@ from ingest.telemetry.summary import FeedNumbers
 class FeedRunner:
     """Starts, watches and stops the two threads of one feed."""
 
-    def __init__(self, feed: Feed, intake: Intake, backlog: Backlog, publisher: Publisher, wakeup: Wakeup, stop: Event) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        intake: Intake,
+        backlog: Backlog,
+        losses: Losses,
+        publisher: Publisher,
+        wakeup: Wakeup,
+        stop: Event,
+    ) -> None:
         self.settings = feed.settings
         self._feed = feed
         self._intake = intake
         self._backlog = backlog
+        self._losses = losses
         self._publisher = publisher
         self._wakeup = wakeup
         self._stop = stop
         self._publish: Publish = feed.status.publish
         self._slow_reported: tuple[str, float] | None = None
-        self._lost = 0
+        self._saved = Saved(0, 0)
         self._threads: dict[str, Thread] = {}
 
     @property
@@ -48,8 +60,13 @@ class FeedRunner:
 
     @property
     def lost(self) -> int:
-        """Emitted messages that could not be handed over before the end."""
-        return self._lost
+        """Emitted messages that could neither be handed over before the end nor be kept for the next start."""
+        return self._saved.lost
+
+    @property
+    def spooled(self) -> int:
+        """Emitted messages that are kept for the next start."""
+        return self._saved.spooled
 
     def start(self) -> None:
         name = self.settings.name
@@ -74,8 +91,9 @@ class FeedRunner:
         return not self._threads["publish"].is_alive()
 
     def finish(self) -> None:
-        """Count what could not be handed over as lost, and tell the sum."""
-        self._lost = self._backlog.close()
+        """Keep what could not be handed over for the next start, count the rest as lost, and tell the sum."""
+        spool = self.settings.spool
+        self._saved = self._backlog.save(keeps=spool is None or spool.persistent)
         numbers = self.numbers()
         self._publish(
             FeedDrained(
@@ -83,9 +101,20 @@ class FeedRunner:
                 read=numbers.frames,
                 emitted=numbers.emitted,
                 enqueued=numbers.enqueued,
+                spooled=self._saved.spooled,
                 lost=numbers.lost,
             )
         )
+
+    def take_gaps(self) -> list[bytes]:
+        """Return the gap records that an earlier process could not bring to Redis."""
+        return self._backlog.take_gaps()
+
+    def close(self, gaps: Sequence[bytes]) -> bool:
+        """Keep these gap records, and give the spool back; False if there are some and they are lost."""
+        saved = self._backlog.save_gaps(gaps)
+        self._backlog.close()
+        return saved or not gaps
 
     def check_callback(self) -> None:
         """Tell once of every callback that runs longer than ``open_timeout``."""
@@ -104,12 +133,13 @@ class FeedRunner:
         return FeedNumbers(
             state=status.shown(self.settings.open_timeout),
             frames=status.frames,
-            emitted=self._intake.emitted,
+            emitted=self._intake.total,
             enqueued=self._publisher.enqueued,
-            dropped=self._publisher.rejected + self._intake.vetoed,
-            lost=self._lost,
+            dropped=self._losses.total - self._losses.counts["lost"],
+            lost=self.lost,
             reconnects=status.reconnects,
             backlog=len(self._backlog),
+            spooled=self._backlog.unread,
             last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,
         )
 

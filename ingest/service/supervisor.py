@@ -26,7 +26,13 @@ POLL = 0.02
 #: Seconds that closing all connections may take.
 CLOSING = 3.0
 
-#: Seconds kept back at the end for the last status and for telemetry.
+#: Seconds kept back at the end for what is left to the disk, gap records and leases.
+SAVING = 3.0
+
+#: The name of the last line of all.
+LAST_WORD = "supervisor_stopped"
+
+#: Seconds for each of the last words: gap records, leases, the last status, telemetry.
 FAREWELL = 1.0
 
 
@@ -54,20 +60,25 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything, wait for the end, stop everything; return the exit code."""
+        plant = self._plant
+        keep = start("lease", plant.keeper.run)
+        plant.gaps.start()
         for runner in self._runners:
             runner.start()
-        report = start("report", lambda: self._plant.reporter.run(self._reporting))
+        report = start("report", lambda: plant.reporter.run(self._reporting))
         while not self._signals.stop.wait(TICK) and not all(runner.ended for runner in self._runners):
             self._look()
         deadline = Deadline(self._shutdown_timeout)
-        self._shut_down(deadline)
+        kept = self._shut_down(deadline)
+        keep.join(min(FAREWELL, deadline.remaining()))
         self._reporting.set()
         report.join(min(FAREWELL, deadline.remaining() + FAREWELL))
         if not self._signals.at_once.is_set():
-            self._plant.reporter.report(final=True)
-        self._summarise()
-        self._plant.close(FAREWELL)
-        return 1 if any(runner.failed or runner.lost for runner in self._runners) else 0
+            plant.reporter.report(final=True)
+        plant.close(FAREWELL)
+        code = 1 if not kept or any(runner.failed or runner.lost for runner in self._runners) else 0
+        self._say_last_word(code)
+        return code
 
     def _look(self) -> None:
         for runner in self._runners:
@@ -75,27 +86,53 @@ class Supervisor:
         if monotonic() - self._summed_at >= INTERVAL:
             self._summarise()
 
-    def _shut_down(self, deadline: Deadline) -> None:
-        """Stop in order: first the reading, so that nothing new comes; then hand over what waits; then count what is left.
+    def _shut_down(self, deadline: Deadline) -> bool:
+        """Stop in order; return whether nothing is lost that belongs to no feed's count (gap records).
 
-        A second signal ends every wait.
+        First the reading, so that nothing new comes. Then what waits is handed over, under the leases, which are still renewed;
+        what cannot be goes to the disk, that which is under way too. Then the gaps of all this are recorded; what of them cannot
+        be goes to the disk as well. Last the leases are given back, so that the next leader finds all in its place. A second
+        signal ends every wait.
         """
         for runner in self._runners:
             runner.stop_reading()
         closing = Deadline(min(CLOSING, deadline.remaining() / 2))
         for runner in self._runners:
             self._wait(runner.reading_ended, closing)
-        publishing = Deadline(max(0.0, deadline.remaining() - FAREWELL))
+        publishing = Deadline(max(0.0, deadline.remaining() - min(SAVING, deadline.remaining() / 2)))
         for runner in self._runners:
             runner.drain(publishing)
         for runner in self._runners:
             self._wait(runner.publishing_ended, publishing)
+        self._summarise()
         for runner in self._runners:
             runner.finish()
+        unwritten = self._plant.gaps.close(0.0 if self._signals.at_once.is_set() else FAREWELL)
+        self._plant.keeper.stop()
+        if not self._signals.at_once.is_set():
+            self._plant.keeper.release(Deadline(FAREWELL))
+        kept = [
+            runner.close([record.encode() for record in unwritten if record.feed == runner.settings.name])
+            for runner in self._runners
+        ]
+        return all(kept)
 
     def _wait(self, condition: Callable[[], bool], deadline: Deadline) -> None:
         while not condition() and not deadline.expired and not self._signals.at_once.wait(POLL):
             pass
+
+    def _say_last_word(self, code: int) -> None:
+        """Say in the last line what became of all that was read."""
+        numbers = [runner.numbers() for runner in self._runners]
+        sums = {
+            "read": sum(each.frames for each in numbers),
+            "emitted": sum(each.emitted for each in numbers),
+            "enqueued": sum(each.enqueued for each in numbers),
+            "spooled": sum(runner.spooled for runner in self._runners),
+            "dropped": sum(each.dropped for each in numbers),
+            "lost": sum(each.lost for each in numbers),
+        }
+        log_event(logging.INFO if code == 0 else logging.ERROR, LAST_WORD, {**sums, "exit_code": code})
 
     def _summarise(self) -> None:
         now = monotonic()

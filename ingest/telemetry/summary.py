@@ -29,6 +29,7 @@ class FeedNumbers:
     lost: int = 0
     reconnects: int = 0
     backlog: int = 0
+    spooled: int = 0
     last_reason: str | None = None
 
 
@@ -49,6 +50,8 @@ def summary_fields(feed: str, before: FeedNumbers, now: FeedNumbers, seconds: fl
         "backlog": now.backlog,
         "reconnects": now.reconnects,
     }
+    if now.spooled:
+        shown["spooled"] = now.spooled
     if now.dropped:
         shown["dropped"] = now.dropped
     if now.lost:

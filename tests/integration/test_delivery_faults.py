@@ -173,7 +173,7 @@ def test_a_drain_without_redis_ends_in_time_and_says_what_is_left(valkey: Valkey
         with valkey.stalled():
             feed.put_numbers(11, 30)
             assert not feed.drain(1.0)
-            assert feed.backlog.close() == 20
+            assert feed.backlog.save(keeps=False).lost == 20
 
 
 def test_a_drain_into_a_full_queue_ends_in_time(shared_valkey: Valkey) -> None:
@@ -181,4 +181,4 @@ def test_a_drain_into_a_full_queue_ends_in_time(shared_valkey: Valkey) -> None:
         feed.put_numbers(1, 30)
         assert not feed.drain(0.5)
     assert payloads(shared_valkey.client()) == numbers(10)
-    assert feed.backlog.close() == 20
+    assert feed.backlog.save(keeps=False).lost == 20

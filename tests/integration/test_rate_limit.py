@@ -11,7 +11,7 @@ import redis
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.limits import Limits
-from tests.support.delivery import Pipeline, made_broker, payloads
+from tests.support.delivery import leading, made_broker, payloads
 from tests.support.lines import Caller
 from tests.support.redis_server import Valkey
 
@@ -56,7 +56,7 @@ def test_feeds_share_one_bucket_and_keep_its_rate(shared_valkey: Valkey) -> None
     client = shared_valkey.client()
     with ExitStack() as stack:
         broker = stack.enter_context(limited(shared_valkey, rate))
-        feeds = [stack.enter_context(Pipeline(broker.line(name), broker.limits)) for name in ("one", "two")]
+        feeds = [stack.enter_context(leading(broker, name)) for name in ("one", "two")]
         started = now_us(client)
         for feed in feeds:
             feed.put_numbers(1, total // 2)
@@ -116,7 +116,7 @@ def test_odd_rates_admit_their_burst(shared_valkey: Valkey, rate: float, burst: 
 
 def test_waiting_for_tokens_is_no_busy_polling(shared_valkey: Valkey) -> None:
     client = shared_valkey.client()
-    with limited(shared_valkey, rate=100.0, burst=1) as broker, Pipeline(broker.line("one"), broker.limits) as feed:
+    with limited(shared_valkey, rate=100.0, burst=1) as broker, leading(broker, "one") as feed:
         feed.put_numbers(1, 100)
         before = (
             client.info("commandstats")["cmdstat_evalsha"]["calls"] if "cmdstat_evalsha" in client.info("commandstats") else 0

@@ -36,7 +36,7 @@ def test_every_frame_arrives_once_and_in_order_and_sigterm_is_clean(tmp_path, sh
             assert supervisor.stop() == 0
         assert server.recordings[0].close_code == 1001
     assert payloads_in(client) == numbers(1000)
-    assert "read=1000 emitted=1000 enqueued=1000 lost=0" in supervisor.log
+    assert "read=1000 emitted=1000 enqueued=1000 spooled=0 lost=0" in supervisor.log
     (status,) = read_statuses(client, "dramatiq")
     assert status["final"]
     assert status["feeds"]["trades"]["state"] == "STOPPED"
@@ -52,7 +52,7 @@ def test_sigterm_under_load_keeps_a_prefix(tmp_path, shared_valkey):
             assert supervisor.stop() == 0
     arrived = payloads_in(client)
     assert arrived == numbers(len(arrived))
-    assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} lost=0" in supervisor.log
+    assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} spooled=0 lost=0" in supervisor.log
 
 
 def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.connection import Connection
+from ingest.connection.feed import AlwaysLeads, Feed, policy_of
 from ingest.connection.session import Session
 from ingest.connection.states import Trigger
 from ingest.connection.status import FeedStatus
@@ -164,4 +165,29 @@ class InstantWakeup:
         return False
 
 
-__all__ = ["CollectingSink", "InstantWakeup", "ManualClock", "Rig", "ScriptedTransport"]
+class FeedRig(Rig):
+    """A feed whose every attempt ends as the next of ``endings`` says: a reason to fail the dial, or a script."""
+
+    def __init__(self, endings, *, function=None, session=Session, lead=None, **settings):
+        super().__init__(session, **settings)
+        self.endings = iter(endings)
+        self.wakeup = InstantWakeup(self.clock)
+        self.lead = lead if lead is not None else AlwaysLeads("p1")
+        policy = policy_of(self.feed, self.maker, function)
+        self.feed_loop = Feed(
+            self.feed, self.maker, policy, self.sink, self.status,
+            dial=self._dial, wakeup=self.wakeup, stopping=lambda: self.stop, lead=self.lead, clock=self.clock,
+        )  # fmt: skip
+
+    def _dial(self, url, headers):
+        ending = next(self.endings, None)
+        if ending is None:
+            self.stop = True
+            ending = []
+        if isinstance(ending, Exception):
+            raise ending
+        self.transport = ScriptedTransport(self.clock, ending)
+        return self.transport
+
+
+__all__ = ["CollectingSink", "FeedRig", "InstantWakeup", "ManualClock", "Rig", "ScriptedTransport"]

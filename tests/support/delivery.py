@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dramatiq
@@ -12,14 +12,17 @@ import redis
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.hooks import message_encoder
+from ingest.broker.lease import Leases, Taken, Terms
 from ingest.broker.limits import Limits
 from ingest.clock import Deadline, wall_us
 from ingest.connection.session import To
-from ingest.delivery.backlog import Backlog
+from ingest.delivery.backlog import Backlog, Bounds
 from ingest.delivery.core import Pace, PublisherCore
 from ingest.delivery.envelope import Destination, Envelope, PayloadRules
 from ingest.delivery.intake import Intake
+from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Line, Publisher
+from ingest.errors import BrokerError
 from ingest.events import Event
 from settings.wire import new_producer
 from tests.support.waiting import wait_until
@@ -47,8 +50,25 @@ def made_broker(url: str, **options: Any) -> Iterator[RateLimitedBroker]:
         broker.close()
 
 
+class FixedLead:
+    """Leads for ever, or until fenced."""
+
+    def __init__(self, leader: str) -> None:
+        self.leader = leader
+        self.lost: list[str] = []
+
+    def fenced(self, producer: str) -> None:
+        self.lost.append(producer)
+        self.leader = ""
+
+
+def memory_backlog(messages: int = 1_000_000, size: int = 1 << 30, *, on_room: Callable[[], None] = lambda: None) -> Backlog:
+    """Return a backlog without a disk that blocks when it is full."""
+    return Backlog(Bounds(messages, size), Losses("trades", "trades", lambda event: None), on_room=on_room)
+
+
 class Pipeline:
-    """One feed's intake, backlog and publisher; what is put is numbered from 1."""
+    """One feed's intake, backlog and publisher, which leads; what is put is numbered from 1."""
 
     def __init__(
         self,
@@ -58,16 +78,17 @@ class Pipeline:
         pace: Pace | None = None,
         backlog: Backlog | None = None,
         after: Callable[[bytes], None] | None = None,
+        producer: str | None = None,
     ) -> None:
-        self.producer = new_producer()
+        self.producer = producer or new_producer()
         self.events: list[Event] = []
         self.crashes: list[BaseException] = []
-        self.backlog = backlog if backlog is not None else Backlog(1_000_000, 1 << 30)
-        self.intake = Intake(make_envelope(self.producer), self.backlog, label="trades", publish=self.events.append)
-        self.core = PublisherCore(self.producer, label="trades", queue="trades", watermarks=limits, pace=pace or Pace())
-        self.publisher = Publisher(
-            self.producer, self.backlog, line, self.core, label="trades", publish=self.events.append, after=after
-        )
+        self.backlog = backlog if backlog is not None else memory_backlog()
+        self.intake = Intake(make_envelope, self.backlog, label="trades", publish=self.events.append)
+        self.intake.enter(self.backlog.open(self.producer, 1))
+        self.core = PublisherCore(feed="trades", label="trades", queue="trades", watermarks=limits, pace=pace or Pace())
+        self.lead = FixedLead(self.producer)
+        self.publisher = Publisher(self.backlog, line, self.core, self.lead, publish=self.events.append, after=after)
         self._thread = threading.Thread(target=self._run, name="publish-trades", daemon=True)
 
     def __enter__(self) -> Pipeline:
@@ -96,6 +117,7 @@ class Pipeline:
 
     def drain(self, seconds: float) -> bool:
         """Drain for at most so long; tell whether nothing is left."""
+        self.intake.close()
         self.publisher.drain(Deadline(seconds))
         self._thread.join(seconds + 10)
         assert not self._thread.is_alive(), "the publisher did not end"
@@ -112,12 +134,25 @@ class Pipeline:
 
 
 @contextmanager
+def leading(broker: RateLimitedBroker, feed: str = "trades", **options: Any) -> Iterator[Pipeline]:
+    """Run one feed's pipeline on this broker, under a lease that is given back at the end."""
+    leases = Leases(broker.client, broker.keys, "", 60.0)
+    producer = new_producer()
+    assert isinstance(leases.take(feed, producer, Terms(60.0)), Taken), "another pipeline leads this feed"
+    with Pipeline(broker.line(feed, "", Terms(60.0)), broker.limits, producer=producer, **options) as pipeline:
+        try:
+            yield pipeline
+        finally:
+            with suppress(BrokerError):
+                leases.release(feed, producer)
+
+
+@contextmanager
 def publishing(url: str, *, pace: Pace | None = None, backlog: Backlog | None = None, **limits: Any) -> Iterator[Pipeline]:
     """Run one feed's pipeline with a broker of its own; wide limits unless ``limits`` or ``queues`` say otherwise."""
     limits.setdefault("limits", Limits(high=10**6, low=1))
-    with ExitStack() as stack:
-        broker = stack.enter_context(made_broker(url, **limits))
-        yield stack.enter_context(Pipeline(broker.line("trades"), broker.limits, pace=pace, backlog=backlog))
+    with made_broker(url, **limits) as broker, leading(broker, pace=pace, backlog=backlog) as pipeline:
+        yield pipeline
 
 
 def queued(client: redis.Redis, queue: str = "trades", namespace: str = "dramatiq") -> list[dramatiq.Message[Any]]:

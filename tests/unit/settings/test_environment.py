@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sentry_sdk.utils import BadDsn, Dsn
 
 from settings.environment import Environment, feeds_file, on_dyno
 from settings.problems import SettingsError
@@ -17,13 +18,13 @@ def test_the_defaults():
 
 
 def test_what_is_set():
-    secret = {"REDIS_URL": "redis://:hunter2@h", "SENTRY_DSN": "https://hunter2@s"}
+    secret = {"REDIS_URL": "redis://:hunter2@h", "SENTRY_DSN": "https://hunter2@s/1"}
     environment = Environment.read({"FEEDS_FILE": "/x/my.toml", "LOG_LEVEL": "debug", "LOG_FORMAT": "JSON", **secret})
     assert (environment.feeds_file, environment.log_level, environment.log_format) == (Path("/x/my.toml"), "DEBUG", "json")
     assert environment.redis_url is not None
     assert environment.sentry_dsn is not None
     assert environment.redis_url.get_secret_value() == "redis://:hunter2@h"
-    assert environment.sentry_dsn.get_secret_value() == "https://hunter2@s"
+    assert environment.sentry_dsn.get_secret_value() == "https://hunter2@s/1"
     assert "hunter2" not in repr(environment)
 
 
@@ -39,6 +40,25 @@ def test_every_problem_is_told_at_once():
         "LOG_LEVEL: must be one of debug, info, warning, error, critical",
         "LOG_FORMAT: must be one of console, json",
     ]
+
+
+@pytest.mark.parametrize(
+    "dsn", ["hunter2", "https://hunter2@s", "https://s/1", "https://hunter2@s/x", "ftp://hunter2@s/1", "https://hunter2@s:x/1"]
+)
+def test_what_sentry_would_refuse_is_a_problem_that_does_not_show_the_key(dsn):
+    with pytest.raises((BadDsn, ValueError)):
+        Dsn(dsn)
+    with pytest.raises(SettingsError, match="SENTRY_DSN: is no DSN") as caught:
+        Environment.read({"SENTRY_DSN": dsn})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn", ["https://key@sentry.example.com/1", "http://key:secret@127.0.0.1:9000/prefix/42", " https://key@s/1 "]
+)
+def test_what_sentry_takes_is_no_problem(dsn):
+    Dsn(dsn.strip())
+    assert Environment.read({"SENTRY_DSN": dsn}).sentry_dsn is not None
 
 
 def test_the_file_by_default():

@@ -2,36 +2,10 @@
 
 import pytest
 
-from ingest.connection.feed import AlwaysLeads, Feed, policy_of
 from ingest.connection.session import Session
 from ingest.connection.states import State
 from ingest.errors import ClosedByServer, ConnectionDropped, DialFailed, HandshakeRejected
-from tests.support.connections import InstantWakeup, Rig, ScriptedTransport
-
-
-class FeedRig(Rig):
-    """A feed whose every attempt ends as the next of ``endings`` says: a reason to fail the dial, or a script."""
-
-    def __init__(self, endings, *, function=None, session=Session, lead=None, **settings):
-        super().__init__(session, **settings)
-        self.endings = iter(endings)
-        self.wakeup = InstantWakeup(self.clock)
-        self.lead = lead if lead is not None else AlwaysLeads("p1")
-        policy = policy_of(self.feed, self.maker, function)
-        self.feed_loop = Feed(
-            self.feed, self.maker, policy, self.sink, self.status,
-            dial=self._dial, wakeup=self.wakeup, stopping=lambda: self.stop, lead=self.lead, clock=self.clock,
-        )  # fmt: skip
-
-    def _dial(self, url, headers):
-        ending = next(self.endings, None)
-        if ending is None:
-            self.stop = True
-            ending = []
-        if isinstance(ending, Exception):
-            raise ending
-        return ScriptedTransport(self.clock, ending)
-
+from tests.support.connections import FeedRig
 
 NO_JITTER = {"initial": 1.0, "max": 8.0, "jitter": "none", "stable_after": 10.0}
 REFUSED = DialFailed("tcp", "connection refused")

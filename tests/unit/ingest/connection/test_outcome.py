@@ -1,11 +1,20 @@
 """What `interpret` lets through, and how it names what it does not."""
 
+import json
 from collections import deque
 from typing import Any
 
 import pytest
 
-from ingest.connection.outcome import checked_frames, handle_frame, heartbeat_frames, interpret, session_failed
+from ingest.connection.outcome import (
+    LONGEST_POSITION,
+    checked_frames,
+    handle_frame,
+    heartbeat_frames,
+    interpret,
+    position_text,
+    session_failed,
+)
 from ingest.connection.session import Emit, Fail, Session, Skip, To
 from ingest.errors import FrameHandlerFailed, SessionFailed
 
@@ -18,6 +27,7 @@ from ingest.errors import FrameHandlerFailed, SessionFailed
         Emit(To("x"), To({}, actor="a", queue="q", options={"max_retries": 1})),
         Emit("x", reply=["text", b"binary"], ready=True),
         Emit("x", reply=deque(["text"])),
+        Emit("x", ack=["text", b"binary"]),
         Skip(),
         Skip(reply=("pong",), ready=True),
         Fail("reason"),
@@ -48,6 +58,8 @@ def test_a_subclass_of_a_result_is_one():
         (Skip(reply=b"ping"), "reply is one bytes"),  # type: ignore[arg-type]
         (Skip(reply={"op": "pong"}), "reply is a dict"),  # type: ignore[arg-type]
         (Emit(reply=["fine", {"op": "pong"}]), "reply contains a dict; a frame is str (text) or bytes (binary)"),  # type: ignore[list-item]
+        (Emit(ack="ok"), "ack is one str; it must be a list of frames: ['ok']"),  # type: ignore[arg-type]
+        (Emit("x", ack=["fine", 7]), "ack contains a int"),  # type: ignore[list-item]
         (Emit(To("x", actor="")), "To(actor=…) is ''"),
         (Emit("fine", To("x", queue=7)), "To(queue=…) is 7"),  # type: ignore[arg-type]
         (Emit(To("x", options=["a"])), "To(options=…) is a list"),  # type: ignore[arg-type]
@@ -95,6 +107,37 @@ def test_a_heartbeat_of_the_wrong_form_is_named(beat: Any, detail: str):
 
     with pytest.raises(FrameHandlerFailed, match=detail):
         heartbeat_frames(Beating())
+
+
+def placed(position: Any) -> Session:
+    class Placed(Session):
+        def position(self) -> Any:
+            return position
+
+    return Placed()
+
+
+@pytest.mark.parametrize("position", [0, "a", [1, {"b": None}], {"trade": 7, "book": [1.5, True]}])
+def test_a_position_is_any_json_value(position: Any):
+    text = position_text(placed(position))
+    assert text is not None
+    assert json.loads(text) == position
+
+
+def test_no_position_is_none():
+    assert position_text(Session()) is None
+    assert position_text(placed(None)) is None
+
+
+@pytest.mark.parametrize("position", [object(), float("nan"), {"a": b"bytes"}, {1, 2}, {(1, 2): 3}])
+def test_a_position_that_is_no_json_is_the_sessions_failure(position: Any):
+    with pytest.raises(FrameHandlerFailed, match="position raised"):
+        position_text(placed(position))
+
+
+def test_a_position_that_is_too_long_to_keep_says_so():
+    with pytest.raises(FrameHandlerFailed, match=f"at most {LONGEST_POSITION}"):
+        position_text(placed("x" * LONGEST_POSITION))
 
 
 def test_frames_become_a_tuple():

@@ -22,6 +22,10 @@ def test_every_living_state_can_be_stopped():
     assert all(after(state, Trigger.STOP) is State.STOPPED for state in State if state not in FINAL)
 
 
+def test_every_living_state_can_be_fenced_and_then_stands_idle():
+    assert all(after(state, Trigger.FENCED) is State.IDLE for state in State if state not in FINAL)
+
+
 def test_a_missing_row_raises_and_names_both():
     with pytest.raises(UnknownTransition, match=r"READY.*dial"):
         after(State.READY, Trigger.DIAL)

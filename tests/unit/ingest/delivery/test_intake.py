@@ -78,6 +78,69 @@ def test_a_message_that_middleware_vetoes_is_counted_told_and_leaves_a_hole() ->
     assert "quota" in event.detail
 
 
+def test_settled_is_what_redis_confirmed_and_nothing_was_dropped_of() -> None:
+    backlog = Backlog(100, 100_000)
+    intake = make_intake(backlog)
+    intake.begin()
+    assert intake.settled == 0
+    intake.deliver(["a", "b", "c"], 1)
+    assert intake.settled == 0
+    backlog.take(2, 100_000)
+    backlog.commit(2)
+    assert intake.settled == 2
+    assert backlog.drop(3) is not None
+    assert (intake.settled, intake.dropped) == (2, 3)
+    intake.deliver(["d"], 2)
+    backlog.take(1, 100_000)
+    backlog.commit(4)
+    assert intake.settled == 2
+    intake.begin()
+    assert (intake.settled, intake.dropped) == (4, None)
+
+
+def test_what_was_taken_before_the_connection_may_be_dropped_after_it_began() -> None:
+    backlog = Backlog(100, 100_000)
+    intake = make_intake(backlog)
+    intake.deliver(["old"], 1)
+    intake.begin()
+    intake.deliver(["new"], 2)
+    backlog.drop(1)
+    backlog.take(1, 100_000)
+    backlog.commit(2)
+    assert (intake.settled, intake.dropped) == (2, None)
+
+
+def test_the_feed_is_woken_when_what_it_waits_for_is_settled_or_never_will_be() -> None:
+    backlog, woken = Backlog(100, 100_000), list[int]()
+    intake = make_intake(backlog, wake=lambda: woken.append(1))
+    intake.begin()
+    intake.deliver(["a", "b", "c", "d"], 1)
+    intake.notify_at(2)
+    backlog.take(3, 100_000)
+    backlog.commit(1)
+    assert woken == []
+    backlog.commit(2)
+    assert woken == [1]
+    intake.notify_at(1)
+    assert woken == [1, 1]
+    intake.notify_at(4)
+    assert woken == [1, 1]
+    backlog.drop(4)
+    assert woken == [1, 1, 1]
+    intake.notify_at(None)
+    backlog.commit(3)
+    assert woken == [1, 1, 1]
+
+
+def test_what_a_middleware_vetoes_counts_as_dropped() -> None:
+    def before(data: bytes) -> bytes:
+        raise EnqueueVetoed("no")
+
+    intake = make_intake(Backlog(100, 100_000), before=before)
+    intake.deliver(["a"], 1)
+    assert (intake.settled, intake.dropped) == (0, 1)
+
+
 def test_closed_it_takes_nothing_more() -> None:
     backlog = Backlog(100, 100_000)
     intake = make_intake(backlog)

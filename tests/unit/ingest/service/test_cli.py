@@ -157,6 +157,18 @@ def test_bad_usage(arguments):
     assert isinstance(result.exception, SystemExit)
 
 
+@pytest.mark.parametrize("command", ["dev", "simulate"])
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--symbols", "x", "'x' is no symbol"), ("--symbols", "", "symbols is"), ("--rate", -1, "rate is -1")],
+)
+def test_what_the_exchange_cannot_simulate_is_told_before_anything_is_started(command, option, value, said):
+    result = invoke(command, option, value)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(said)
+    assert result.stdout == ""
+
+
 @pytest.mark.parametrize("command", ["check", "schema", "run", "dev", "simulate"])
 def test_every_command_explains_itself(command):
     result = invoke(command, "--help")

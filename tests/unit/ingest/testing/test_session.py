@@ -132,6 +132,45 @@ def test_the_payload_rules_of_the_feed_hold():
     assert "no JSON" in str(run.ended)
 
 
+class Consuming(Session):
+    def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:
+        if payload == "hello":
+            return Emit(ack=["hello"])
+        if payload == "object":
+            return Emit("before", object(), ack=["never"])
+        self.at = payload
+        return Emit(payload, reply=["seen"], ack=[f"ack {payload!s}"]) if payload != "skipped" else Skip()
+
+    def position(self) -> Any:
+        return {"at": self.at}
+
+
+def test_acks_and_the_position_of_the_last_emission():
+    run = run_session(Consuming, ["hello", "a", "b", "skipped"])
+    assert run.acked == ("hello", "ack a", "ack b")
+    assert run.sent == ("seen", "seen")
+    assert run.position == {"at": "b"}
+    assert (run_session(Session, ["x"]).position, run_session(Consuming, ["hello"]).position) == (None, None)
+
+
+def test_what_cannot_be_queued_is_neither_acknowledged_nor_a_position():
+    run = run_session(Consuming, ["a", "object"])
+    assert run.acked == ("ack a",)
+    assert run.payloads == ("a", "before")
+    assert run.position == {"at": "a"}
+
+
+def test_a_position_that_fails_ends_the_connection():
+    class Lost(Session):
+        def position(self) -> Any:
+            return object()
+
+    run = run_session(Lost, ["x", "y"])
+    assert isinstance(run.ended, FrameHandlerFailed)
+    assert "position" in str(run.ended)
+    assert run.payloads == ("x",)
+
+
 def test_a_reply_to_what_cannot_be_queued_is_not_sent():
     class Acknowledging(Session):
         def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:

@@ -1,0 +1,213 @@
+"""One feed's way to the lead: its candidate, who stands in the way, and what a change of lead means for what is held.
+
+The rule: a candidate is written down before it asks, so that what it asked for is known after a crash; one that has led and
+lost never asks again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms
+from ingest.clock import Monotonic, monotonic, wall_us
+from ingest.connection.gaps import Before
+from ingest.delivery.backlog import Backlog
+from ingest.errors import BrokerError, BrokerRefused
+from ingest.events import (
+    BrokerRecovered,
+    BrokerUnavailable,
+    FeedNameTaken,
+    GapFound,
+    LeaseTaken,
+    Publish,
+    StandingBy,
+)
+from ingest.service.tenure import Tenure
+from settings.wire import new_producer
+
+#: Seconds between two words of a process that stands by.
+TELL_INTERVAL = 60.0
+
+_REMEDY = "two feeds of one name on one Redis: give one another name, or keep the supervisors apart with [supervisor] group"
+
+
+class Doubting(Protocol):
+    """Who has to ask Redis anew what it holds (`ingest.delivery.publisher.Publisher`)."""
+
+    def doubt(self) -> None: ...
+
+
+class Claim:
+    """What the keeper does for one feed.
+
+    Parameters:
+      position: what the feed's session said of its place, as JSON; "" if nothing.
+    """
+
+    def __init__(
+        self,
+        feed: str,
+        label: str,
+        terms: Terms,
+        backlog: Backlog,
+        tenure: Tenure,
+        publisher: Doubting,
+        *,
+        position: Callable[[], str],
+        publish: Publish,
+        clock: Monotonic = monotonic,
+    ) -> None:
+        self.feed = feed
+        self._label = label
+        self._terms = terms
+        self._backlog = backlog
+        self._tenure = tenure
+        self._publisher = publisher
+        self._position = position
+        self._publish = publish
+        self._clock = clock
+        self._candidate = ""
+        self._previous = ""  # the newest producer of this process that led
+        self._confirmed = 0  # of the leading producer, before the renewal under way
+        self._seen: Held | None = None
+        self._seen_at = 0.0
+        self._waits_since: float | None = None
+        self._told_at = 0.0
+        self._failing_since: float | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads the feed, as far as it knows."""
+        return self._tenure.leader != ""
+
+    def renewal(self) -> Renewal | None:
+        """Return what to renew."""
+        chain = self._tenure.chain
+        if chain is None:
+            return None
+        self._confirmed = chain.confirmed
+        return Renewal(self.feed, chain.producer, self._position())
+
+    def renewed(self, renewal: Renewal, answer: Renewed) -> None:
+        """Take the answer to a renewal: a Redis that knows less than it confirmed has forgotten."""
+        if answer.status == "fenced":
+            self._tenure.fenced(renewal.producer, answer.leader)
+        elif answer.status == "gone" or answer.seq is None or answer.seq < self._confirmed:
+            self._publisher.doubt()
+
+    def attempt(self, leases: Leases) -> None:
+        """Try to take the lead; a Redis that refuses is told of once."""
+        try:
+            self._attempt(leases)
+        except BrokerError as error:
+            self._failed(error)
+
+    def release(self, leases: Leases) -> None:
+        """Give the lead back, so that another need not wait for the lease to end."""
+        renewal = self.renewal()
+        if renewal is not None:
+            leases.release(renewal.feed, renewal.producer, renewal.position)
+
+    def _attempt(self, leases: Leases) -> None:
+        self._backlog.adopt()
+        if not self._candidate:
+            self._candidate = new_producer()
+            self._backlog.propose(self._candidate)
+        answer = leases.take(self.feed, self._candidate, self._terms, self._silent())
+        if isinstance(answer, Held) and self._backlog.holds(answer.leader):
+            answer = leases.take(self.feed, self._candidate, self._terms, answer)  # its spool is ours: it is dead
+        self._recovered()
+        if isinstance(answer, Held):
+            self._wait_for(answer)
+        else:
+            self._take_over(answer)
+
+    def _silent(self) -> Held | None:
+        """Return the leader that has given no sign of life for the time of a lease, by our own clock."""
+        silent = self._seen is not None and self._clock() - self._seen_at >= self._terms.seconds
+        return self._seen if silent else None
+
+    def _wait_for(self, held: Held) -> None:
+        now = self._clock()
+        if self._seen is None or self._seen[:2] != held[:2]:
+            self._seen, self._seen_at = held, now
+        if self._waits_since is None:
+            self._waits_since = now
+        elif now - self._told_at < TELL_INTERVAL:
+            return
+        self._told_at = now
+        if held.is_other:
+            self._publish(FeedNameTaken(telemetry_id=self._label, leader=held.leader, detail=_REMEDY))
+        else:
+            seconds = now - self._waits_since
+            self._publish(StandingBy(telemetry_id=self._label, leader=held.leader, seconds=seconds))
+
+    def _take_over(self, taken: Taken) -> None:
+        """Judge what is held by who led before, then begin a chain of our own."""
+        ours = self._ours()
+        if taken.before and ours and taken.before != ours:
+            self._backlog.fence()  # somebody led in between
+        elif not taken.before:
+            self._tell_forgotten()
+        candidate, self._candidate, self._previous = self._candidate, "", self._candidate
+        self._seen = self._waits_since = None
+        chain = self._backlog.open(candidate, taken.epoch)
+        self._tenure.granted(chain, self._before(taken, ours))
+        self._publish(LeaseTaken(telemetry_id=self._label, producer=candidate, before=taken.before))
+
+    def _ours(self) -> str:
+        """Return the newest producer of which we know that it led, of this process or of those whose spools it has."""
+        newest = self._backlog.newest
+        return self._previous or (newest.id if newest is not None else "")
+
+    def _before(self, taken: Taken, ours: str) -> Before | None:
+        if not taken.before:
+            return None
+        newest = self._backlog.newest
+        stored = newest.last if newest is not None and newest.id == taken.before else 0
+        return Before(
+            cause="restart" if taken.before == ours else "failover",
+            producer=taken.before,
+            last_seq=max(taken.last_seq, stored),
+            position=_value(taken.position),
+            from_us=taken.seen_us or wall_us(),
+        )
+
+    def _tell_forgotten(self) -> None:
+        """Nobody has ever led, says Redis; a spool knows better. What it holds of that producer is attached, and told then."""
+        newest = self._backlog.newest
+        if newest is None or self._previous or newest.messages or not newest.confirmed:
+            return
+        self._publish(
+            GapFound(
+                telemetry_id=self._label,
+                feed=self.feed,
+                cause="forgotten",
+                from_us=0,
+                to_us=wall_us(),
+                producer=newest.id,
+                last_seq=0,
+                detail=f"Redis had confirmed number {newest.confirmed} and knows of nothing: what waited in the queue is gone",
+            )
+        )
+
+    def _failed(self, error: BrokerError) -> None:
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+            if isinstance(error, BrokerRefused):
+                self._publish(BrokerUnavailable(telemetry_id=self._label, detail=str(error)))
+
+    def _recovered(self) -> None:
+        if self._failing_since is not None:
+            seconds = self._clock() - self._failing_since
+            self._failing_since = None
+            self._publish(BrokerRecovered(telemetry_id=self._label, seconds=seconds))
+
+
+def _value(position: str) -> Any:
+    try:
+        return json.loads(position) if position else None
+    except ValueError:
+        return None

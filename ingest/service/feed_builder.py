@@ -1,0 +1,203 @@
+"""Makes the parts of one feed and connects them: reading, backlog and disk, publishing, and the way to the lead.
+
+The rule: constructs and connects, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from threading import Event as Flag
+from typing import NamedTuple
+
+from ingest.broker.broker import RateLimitedBroker
+from ingest.broker.gaps import GapActor, GapRecord, gap_command, gap_message
+from ingest.broker.hooks import message_encoder
+from ingest.broker.lease import Terms
+from ingest.connection.callbacks import SessionMaker
+from ingest.connection.feed import Feed, policy_of
+from ingest.connection.session import To
+from ingest.connection.status import FeedStatus
+from ingest.connection.transport import connect
+from ingest.connection.wakeup import Wakeup
+from ingest.delivery.backlog import Backlog, Bounds
+from ingest.delivery.core import Pace, PublisherCore
+from ingest.delivery.envelope import Destination, Envelope, PayloadRules, mark_late
+from ingest.delivery.intake import Intake
+from ingest.delivery.losses import Losses
+from ingest.delivery.publisher import Publisher
+from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.store import Store
+from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError
+from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded
+from ingest.service.claim import Claim
+from ingest.service.gap_writer import GapWriter
+from ingest.service.references import FeedCode
+from ingest.service.runner import FeedRunner
+from ingest.service.tenure import Tenure
+from ingest.telemetry.bus import Bus
+from settings.masking import mask_url
+from settings.model import FeedSettings, Settings
+from settings.problems import Problem, SettingsError
+
+
+class Built(NamedTuple):
+    """One feed, ready to start."""
+
+    runner: FeedRunner
+    claim: Claim
+    tenure: Tenure
+
+
+def open_spools(feeds: Sequence[FeedSettings]) -> dict[str, Spool]:
+    """Return the spools of the feeds that have one; `SettingsError` with every one that cannot be used."""
+    spools: dict[str, Spool] = {}
+    problems: list[Problem] = []
+    for feed in feeds:
+        if feed.spool is None:
+            continue
+        try:
+            spools[feed.name] = acquire(
+                Path(feed.spool.directory), feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync
+            )
+        except SpoolError as error:
+            problems.append(Problem(f"feeds.{feed.name}.spool.directory", str(error)))
+    if problems:
+        for spool in spools.values():
+            spool.close()
+        raise SettingsError(problems)
+    return spools
+
+
+class FeedBuilder:
+    """Makes the feeds of one supervisor."""
+
+    def __init__(self, settings: Settings, broker: RateLimitedBroker, gaps: GapWriter, bus: Bus) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._gaps = gaps
+        self._bus = bus
+        self._hooks = broker.enqueue_hooks()
+        self._encoder = message_encoder()
+
+    def build(self, feed: FeedSettings, code: FeedCode, spool: Spool | None) -> Built:
+        """Return one feed."""
+        wakeup, stop = Wakeup(), Flag()
+        status = FeedStatus(feed.label, self._publish)
+        losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
+        store = self._store(feed, spool)
+        backlog = Backlog(_bounds(feed), losses, store, spooling=partial(self._spooling, feed), on_room=wakeup.set)
+        intake = Intake(
+            partial(self._envelope, feed), backlog, label=feed.label, publish=self._publish, before=self._hooks.before
+        )
+        tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
+        publisher = self._publisher(feed, backlog, tenure)
+        claim = Claim(
+            feed.name,
+            feed.label,
+            self._terms(feed),
+            backlog,
+            tenure,
+            publisher,
+            position=lambda: status.position_text or "",
+            publish=self._publish,
+        )
+        reading = self._reading(feed, code, intake, status, tenure, wakeup, stop)
+        self._take_up_gaps(feed, backlog)
+        return Built(FeedRunner(reading, intake, backlog, losses, publisher, wakeup, stop), claim, tenure)
+
+    def _publish(self, event: Event) -> None:
+        """Tell of an event; a gap is recorded as well."""
+        if isinstance(event, GapFound):
+            self._gaps.put(event)
+        self._bus.publish(event)
+
+    def _spooling(self, feed: FeedSettings, began: bool) -> None:
+        self._publish(SpoolingBegan(telemetry_id=feed.label) if began else SpoolingEnded(telemetry_id=feed.label))
+
+    def _take_up_gaps(self, feed: FeedSettings, backlog: Backlog) -> None:
+        for data in backlog.take_gaps():
+            record = GapRecord.decode(data)
+            if record is not None:
+                self._gaps.put_record(record, feed.label)
+
+    def _terms(self, feed: FeedSettings) -> Terms:
+        source = json.dumps([mask_url(feed.url, feed.secrets), feed.actor, feed.queue])
+        return Terms(self._settings.supervisor.lease, sha256(source.encode()).hexdigest()[:16])
+
+    def _store(self, feed: FeedSettings, spool: Spool | None) -> Store | None:
+        if spool is None or feed.spool is None:
+            return None
+        options = feed.spool
+        return Store(
+            spool,
+            partial(adopt, Path(options.directory), feed.name, max_bytes=options.max_bytes, fsync=options.fsync),
+            most=options.max_bytes,
+            durable=options.fsync == "always" and options.persistent,
+            label=feed.label,
+            tell=self._publish,
+        )
+
+    def _envelope(self, feed: FeedSettings, producer: str) -> Envelope:
+        return Envelope(
+            feed=feed.name,
+            producer=producer,
+            destination=Destination(feed.queue, feed.actor, feed.options),
+            rules=PayloadRules(feed.payload, feed.binary),
+            encoder=self._encoder,
+            routed=To,
+        )
+
+    def _reading(
+        self,
+        feed: FeedSettings,
+        code: FeedCode,
+        intake: Intake,
+        status: FeedStatus,
+        tenure: Tenure,
+        wakeup: Wakeup,
+        stop: Flag,
+    ) -> Feed:
+        maker = SessionMaker(feed, code.session_class, code.headers_function, code.subscribe_function)
+        return Feed(
+            feed,
+            maker,
+            policy_of(feed, maker, code.retry_function),
+            intake,
+            status,
+            dial=partial(connect, feed, wakeup=wakeup, stopping=stop.is_set),
+            wakeup=wakeup,
+            stopping=stop.is_set,
+            lead=tenure,
+        )
+
+    def _publisher(self, feed: FeedSettings, backlog: Backlog, tenure: Tenure) -> Publisher:
+        core = PublisherCore(feed=feed.name, label=feed.label, queue=feed.queue, watermarks=self._broker.limits, pace=Pace())
+        group = self._settings.supervisor.group
+        return Publisher(
+            backlog,
+            self._broker.line(feed.name, group, self._terms(feed), partial(self._gap_arguments, feed)),
+            core,
+            tenure,
+            publish=self._publish,
+            mark_late=partial(mark_late, self._encoder) if feed.on_fenced == "deliver" else None,
+            spools=feed.spool is not None,
+            after=self._hooks.after,
+        )
+
+    def _gap_arguments(self, feed: FeedSettings, gap: GapFound) -> tuple[bytes, ...]:
+        """Return the arguments of the EVAL that records a gap, and tells the feed's ``gap_actor`` where it names one."""
+        record, message = GapRecord.of(gap), None
+        if feed.gap_actor is not None:
+            try:
+                message = gap_message(record, GapActor(feed.gap_actor, feed.queue), self._hooks.before)
+            except (PayloadRefused, EnqueueVetoed):
+                message = None  # the gap writer tells of it
+        return gap_command(self._broker.keys, self._settings.supervisor.group, record, message)
+
+
+def _bounds(feed: FeedSettings) -> Bounds:
+    return Bounds(feed.backlog.messages, feed.backlog.bytes, feed.overflow, feed.durability == "disk")

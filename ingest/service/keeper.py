@@ -1,0 +1,84 @@
+"""Keeps the leases of all feeds: renews those held with one call, and tries for those that others hold. The thread ``lease``.
+
+The rule: it never waits for anything but Redis, and for that only as long as its client's time-outs; a call that fails is made
+again when it is due, because what happened meanwhile is seen by the publishers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Event
+
+from ingest.broker.lease import Leases
+from ingest.clock import Deadline, Monotonic, monotonic
+from ingest.errors import BrokerError
+from ingest.service.claim import Claim
+
+#: Seconds between two attempts of a process that stands by.
+ATTEMPT_INTERVAL = 0.25
+
+#: A lease is renewed so many times before it would end.
+RENEWALS = 3
+
+
+class Keeper:
+    """The leases of one supervisor."""
+
+    def __init__(self, leases: Leases, claims: Sequence[Claim], clock: Monotonic = monotonic) -> None:
+        self._leases = leases
+        self._claims = claims
+        self._clock = clock
+        self._renew_at = 0.0
+        self._woken = Event()
+        self._ended = False
+
+    def run(self) -> None:
+        """Keep the leases until `stop`."""
+        while not self._ended:
+            self.turn()
+            self._woken.wait(self._pause())
+            self._woken.clear()
+
+    def wake(self) -> None:
+        """Look at once: a lead was lost."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Let `run` end; the leases stay ours until `release` or their time is over."""
+        self._ended = True
+        self._woken.set()
+
+    def turn(self) -> None:
+        """Renew what is due, and try for what is not held."""
+        now = self._clock()
+        if now >= self._renew_at:
+            self._renew_at = now + self._leases.seconds / RENEWALS
+            with suppress(BrokerError):  # the publishers tell of it
+                self._renew()
+        for claim in self._claims:
+            if not claim.leads and not self._ended:
+                claim.attempt(self._leases)
+
+    def release(self, deadline: Deadline) -> None:
+        """Give all leases back: one try each, until the deadline."""
+        for claim in self._claims:
+            if deadline.expired:
+                return
+            try:
+                claim.release(self._leases)
+            except BrokerError:
+                return  # the others would fail as well, and each costs a time-out
+
+    def _renew(self) -> None:
+        due = [(claim, renewal) for claim in self._claims if (renewal := claim.renewal()) is not None]
+        if not due:
+            return
+        answers = self._leases.renew([renewal for _, renewal in due])
+        for (claim, renewal), answer in zip(due, answers, strict=True):
+            claim.renewed(renewal, answer)
+
+    def _pause(self) -> float:
+        if any(not claim.leads for claim in self._claims):
+            return ATTEMPT_INTERVAL
+        return max(0.0, self._renew_at - self._clock())

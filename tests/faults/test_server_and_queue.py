@@ -1,0 +1,64 @@
+"""A server that goes away while the queue is full, so that nothing is read: together they cost no more than each alone."""
+
+import threading
+import time
+
+import pytest
+
+from tests.support.fault_run import supervising
+from tests.support.numbered import NumberedStream, numbered_server
+from tests.support.queue_content import Consumer
+from tests.support.waiting import wait_until
+
+QUEUE = "[queues.trades]\nhigh_watermark = 100\nlow_watermark = 50\n"
+BACKLOG = "backlog = { messages = 50 }\n"
+
+#: What fills queue and backlog, and what then waits in the socket (which holds far more).
+FILLING, WAITING = 300, 2000
+
+
+@pytest.mark.parametrize(
+    "heartbeat",
+    [
+        pytest.param("", id="without heartbeats"),
+        pytest.param(
+            'heartbeat = { interval = 0.2, text = "alive" }',
+            id="with heartbeats",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="Connection._judge takes a read that was suspended for one that found nothing: a heartbeat that fails "
+                "while the feed is blocked ends the connection, and what its socket still holds is never read",
+            ),
+        ),
+    ],
+)
+def test_what_the_server_sent_before_it_left_in_order_is_read_once_there_is_room(tmp_path, shared_valkey, fault, heartbeat):
+    stream = NumberedStream(rate=5000)
+    left = threading.Event()
+
+    def give_and_leave(client):
+        sent = stream.burst(client, FILLING)
+        while not fault.has_begun:
+            client.listen(0.01)
+        stream.burst(client, WAITING, sent)
+        client.hang_up()
+        left.set()
+
+    with (
+        numbered_server(stream, give_and_leave) as server,
+        supervising(tmp_path, shared_valkey, server.url, extra=BACKLOG + heartbeat, top=QUEUE) as run,
+        Consumer(shared_valkey.url, rate=0) as consumer,
+    ):
+        fault(f"server leaves while the queue is full{' (heartbeats)' if heartbeat else ''}", run.memory)
+        wait_until(lambda: run.told("feed_blocked "), 20, "the full backlog")
+        fault.begins()
+        server.wait_until(left.is_set, "the end of the connection")
+        time.sleep(1)  # how long the queue stays full: some heartbeats
+        consumer.rate = None
+        fault.ends()
+        fault.noticed(lambda: run.told("connection_lost "), 5, "the loss")
+        fault.recovered(lambda: consumer.numbers and consumer.numbers[-1] > FILLING + WAITING, 20, "the next connection")
+        assert consumer.deepest <= 100
+        stream.pause()
+        wait_until(lambda: consumer.numbers[-1] == stream.last, 20, "the last number")
+    fault.compared(consumer.numbers, stream.connections, whole=[0])
