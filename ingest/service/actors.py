@@ -56,7 +56,7 @@ def compare(feed: FeedSettings, queues: Mapping[str, str]) -> Iterable[Problem]:
         near = difflib.get_close_matches(name, queues, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(queues)) or 'none'}"
         yield Problem(f"{path}.{key}", f"no module of [workers] actors has an actor {name!r}; {hint}")
-    if feed.gap_actor in queues and (listens := queues[feed.gap_actor]) != feed.queue:
+    if feed.gap_actor is not None and (listens := queues.get(feed.gap_actor, feed.queue)) != feed.queue:
         yield Problem(
             f"{path}.gap_actor",
             f"the feed sends to {feed.queue!r}, but the actor {feed.gap_actor!r} listens on {listens!r}: "
