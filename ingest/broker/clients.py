@@ -174,14 +174,17 @@ def translate(error: Exception) -> BrokerError:
 def library_error(detail: str) -> redis.ResponseError:
     """Return what the library would raise for an error that a script told as text: the way back of `translate`."""
     refused = refusal(detail)
-    kinds = {code: kind for kind, code in _CODES}
-    return cast(redis.ResponseError, kinds.get(refused.code, redis.ResponseError)(f"{refused.code} {refused.detail}".rstrip()))
+    for kind, code in _CODES:
+        if code == refused.code:
+            return cast(redis.ResponseError, kind(refused.detail))
+    return redis.ResponseError(f"{refused.code} {refused.detail}".rstrip())
 
 
 def refusal(text: str) -> BrokerRefused:
     """Return the error that Redis sent as ``text``, its first word being the code."""
     inner = _IN_SCRIPT.search(text)
-    code, _, detail = (inner.group(1) if inner else text)[:_LONGEST_DETAIL].partition(" ")
-    if detail.startswith("ACL failure in script"):  # Redis 7 and Valkey put it under the code of all and nothing
-        code = "NOPERM"
-    return BrokerRefused(code, detail) if code.isupper() else BrokerRefused("ERR", f"{code} {detail}".rstrip())
+    said = (inner.group(1) if inner else text)[:_LONGEST_DETAIL]
+    if said.removeprefix("ERR ").startswith("ACL failure in script"):  # under the code of all and nothing
+        return BrokerRefused("NOPERM", said.removeprefix("ERR "))
+    code, _, detail = said.partition(" ")
+    return BrokerRefused(code, detail) if code.isupper() else BrokerRefused("ERR", said)

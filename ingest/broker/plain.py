@@ -84,20 +84,30 @@ class PlainLine:
 
     def _wait(self, queue: str, packed: bytes, held: _Held | None, deadline: Deadline) -> None:
         while held is not None:
-            if deadline.expired or self._closing.is_set():
+            if deadline.expired:
                 raise self._exceeded(queue, held, deadline)
             if held.status == "rate":
                 self._pause(held.wait, deadline)
             else:
                 self._wait_for_room(queue, deadline)
+            if self._closing.is_set():
+                raise self._exceeded(queue, held, deadline)
             held = self._try(packed)
 
     def _wait_for_room(self, queue: str, deadline: Deadline) -> None:
         # The message itself may be large: only the depth is asked for.
-        while not self._closing.is_set() and self._client.llen(self._keys.messages(queue)) >= self._limits(queue).high:
+        while not self._closing.is_set() and self._depth(queue) >= self._limits(queue).high:
             if deadline.expired:
                 return
             self._pause(random.uniform(*POLL_INTERVAL), deadline)
+
+    def _depth(self, queue: str) -> int:
+        try:
+            return self._client.llen(self._keys.messages(queue))
+        except Exception:
+            if self._closing.is_set():  # cut under our hands: the library then raises whatever it stumbles over
+                return 0
+            raise
 
     def _pause(self, seconds: float, deadline: Deadline) -> None:
         self._closing.wait(min(seconds, deadline.remaining()))
@@ -143,8 +153,10 @@ class PlainLine:
                 connection.disconnect()  # a server that became a replica, say: what is behind the name may be another by now
         except redis.ResponseError:
             raise  # an answer: the connection is as good as before
-        except BaseException:
+        except BaseException as error:
             connection.disconnect()  # its reply may come yet, and would be taken for another's
+            if self._closing.is_set() and isinstance(error, Exception):
+                raise redis.ConnectionError("the broker was closed meanwhile") from error
             raise
         finally:
             pool.release(connection)

@@ -73,7 +73,8 @@ class Backlog:
         self._changed = Condition()
         if store is not None:
             store.gone = self._lose_unread
-            self._take_in(store.earlier())
+            with self._changed:
+                self._take_in(store.earlier())
 
     def __len__(self) -> int:
         return self._tiers.count + self.unread
@@ -190,7 +191,8 @@ class Backlog:
         """Give up a message that has its number and is not to be put."""
         with self._changed:
             chain.newest = max(chain.newest, seq)
-            chain.note_unkept(seq)
+            if reason != "vetoed":  # that is the user's own word, and final: to have it sent again would bring it again
+                chain.note_unkept(seq)
             self._losses.drop_range(chain.producer, seq, seq, 1, received_us, received_us, reason)
             self._losses.end()
 
@@ -347,7 +349,7 @@ class Backlog:
 
     def _settled(self, chain: Chain) -> int:
         on_disk = self._write_ahead and self._store is not None and self._store.durable and not chain.tail
-        seq = chain.newest if on_disk else chain.confirmed
+        seq = chain.newest if on_disk or chain.is_empty else chain.confirmed
         return seq if chain.first_unkept is None else min(seq, chain.first_unkept - 1)
 
     def _is_due(self) -> bool:

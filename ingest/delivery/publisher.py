@@ -249,7 +249,10 @@ class Publisher:
 
     def _finish(self, chain: Chain) -> Effect:
         """Take leave of a producer that has nothing more to send, and turn to the next."""
-        effect = self._core.left(self._line.done(chain.producer))
+        try:
+            effect = self._core.left(self._line.done(chain.producer))
+        except (BrokerUnreachable, BrokerRefused):
+            effect = Effect()  # to ask again could find it forgotten at our own word; in time Redis forgets it by itself
         self._backlog.finish(chain)
         self._chain = None
         return effect
@@ -257,8 +260,4 @@ class Publisher:
     def _take_leave(self) -> None:
         chain = self._chain
         if chain is not None and chain.is_empty and self._core.settled:
-            try:
-                effect = self._finish(chain)
-            except (BrokerUnreachable, BrokerRefused):
-                return  # Redis forgets the producer by itself, in time
-            self._apply(chain, effect)
+            self._apply(chain, self._finish(chain))

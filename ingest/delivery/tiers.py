@@ -112,9 +112,15 @@ class Tiers:
         self._losses.end()
         return lost
 
+    def unstored(self, chain: Chain) -> list[Entry]:
+        """Return what of a chain is in memory and not on disk, in order."""
+        if self._bounds.write_ahead and self._store is not None:
+            return list(chain.tail)
+        return [entry for entry in chain.in_memory() if not entry.stored]
+
     def save(self, chain: Chain) -> int:
         """Bring all of a chain that is in memory to the disk; return how many messages could not be, and are given up."""
-        missing = list(chain.tail) if self._bounds.write_ahead else [entry for entry in chain.in_memory() if not entry.stored]
+        missing = self.unstored(chain)
         if not missing or (self._store is not None and self._store.append(chain.producer, missing, final=True)):
             return 0
         self._losses.drop(chain.producer, missing, "lost")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,39 @@ def run(
     raise typer.Exit(code)
 
 
+@app.command(epilog="Example: python -m ingest gaps --feed trades --since 3600 --json")
+def gaps(
+    feeds: FeedsOption = None,
+    feed: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of this feed alone; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, with all that is known.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Only what ended in the last so many seconds, or since a time (ISO 8601, UTC)."),
+    ] = None,
+) -> None:
+    """List when frames of the feeds may have been missed, and why; the newest last.
+
+    Redis keeps the newest 1000 for each feed. Nothing is changed.
+    """
+    from ingest.service import check as checking
+    from ingest.service import gaps as listing
+    from ingest.telemetry.masking import hide_secrets_of
+
+    try:
+        since_us = listing.parse_since(since, time.time()) if since is not None else 0
+    except ValueError as error:
+        raise typer.BadParameter(f"neither seconds nor a time: {error}", param_hint="--since") from None
+    with _problems_reported(feeds):
+        settings = load(feeds)
+        hide_secrets_of(settings)
+        found = listing.gaps_of(settings, _known_feeds(settings, feed or (), "--feed"), since_us)
+    if as_json:
+        for line in listing.json_lines(found):
+            typer.echo(line)
+    else:
+        listing.show_gaps(found, checking.make_console(sys.stdout))
+
+
 @app.command(epilog="Example: python -m ingest dev --seconds 20 --faults")
 def dev(
     feeds: Annotated[
@@ -156,13 +190,13 @@ def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def _known_feeds(settings: Settings, only: Sequence[str]) -> tuple[str, ...]:
-    """Return the feeds to run; `SettingsError` where a name is none, or where there is nothing to run."""
+def _known_feeds(settings: Settings, only: Sequence[str], option: str = "--only") -> tuple[str, ...]:
+    """Return the feeds that an option names; `SettingsError` where a name is none, or where there is nothing to run."""
     if not settings.feeds:
         raise SettingsError([Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]")])
     unknown = [name for name in only if name not in settings.feeds]
     if unknown:
-        raise SettingsError([Problem(f"--only {name}", _no_such_feed(name, settings)) for name in unknown])
+        raise SettingsError([Problem(f"{option} {name}", _no_such_feed(name, settings)) for name in unknown])
     return tuple(dict.fromkeys(only))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dramatiq.brokers.stub import StubBroker
 
+from ingest.broker.gaps import GapRecord
 from ingest.errors import SessionFailed
 from ingest.service.cli import app
 from ingest.testing import SessionRun, run_session
 from settings import load
+from tests.support.gaps import make_gap
 from tests.support.markdown import PAGES, ROOT, Snippet, anchors, links, snippets, snippets_of, write_files
 
 _REFERENCE = re.compile(r'"(myapp[\w.]*):(\w+)"')
@@ -147,6 +151,34 @@ class TestOnUpgrade:
     def test_a_refusal_ends_the_connection(self) -> None:
         refusal = '{"method":"subscribe","success":false,"error":"rate"}'
         assert play(*self.PAGE, [refusal], channel="trade", symbols=["X"]).ended == SessionFailed("refused: rate")
+
+
+class TestGaps:
+    def gap(self, position: int | None) -> dict[str, Any]:
+        return GapRecord.of(make_gap(7, position=position)).content()
+
+    def test_the_session_says_how_far_it_has_come(self) -> None:
+        session = session_of("docs/gaps.md", "myapp/sessions.py", "Trades")()
+        assert session.position() is None
+        session.on_frame('{"id": 7}')
+        assert session.position() == 7
+
+    @pytest.mark.parametrize(
+        ("position", "query"), [(7, "after_id=7"), (None, "from=1790000002000&to=1790000012500")], ids=["position", "time"]
+    )
+    def test_the_actor_stores_what_it_fetches(self, position: int | None, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dramatiq.broker.global_broker", StubBroker())
+        fill_gap = session_of("docs/gaps.md", "myapp/actors.py", "fill_gap")
+        asked: list[str] = []
+
+        def urlopen(url: str, timeout: float) -> io.BytesIO:
+            asked.append(url)
+            return io.BytesIO(b'[{"id": 8}, {"id": 9}]')
+
+        fill_gap.fn.__globals__["urlopen"] = urlopen
+        fill_gap.fn(self.gap(position))
+        assert asked == [f"https://api.example.com/trades?{query}"]
+        assert fill_gap.fn.__globals__["stored"] == {8: {"id": 8}, 9: {"id": 9}}
 
 
 class TestAuthRefresh:

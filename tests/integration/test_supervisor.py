@@ -6,6 +6,7 @@ from textwrap import dedent
 
 from ingest.broker.status import read_statuses
 from ingest.testing import ScriptedServer
+from tests.support.redis_proxy import RedisProxy
 from tests.support.supervisor import SupervisorProcess, payloads_in
 from tests.support.waiting import wait_until
 
@@ -55,6 +56,25 @@ def test_sigterm_under_load_keeps_a_prefix(tmp_path, shared_valkey):
     assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} spooled=0 lost=0" in supervisor.log
 
 
+def test_sigterm_under_load_while_redis_stops_and_goes_and_loses_replies_keeps_a_prefix(tmp_path, valkey):
+    with ScriptedServer(counting_for_ever) as server, RedisProxy(valkey.path) as proxy:
+        queue = "[queues.trades]\nhigh_watermark = 10_000_000\n"
+        with SupervisorProcess(tmp_path, queue + feeds(server.url), proxy.url) as supervisor:
+            client = valkey.client()
+            wait_until(lambda: client.llen("dramatiq:trades") > 2000, 20, "some messages")
+            with valkey.stalled():
+                supervisor.wait_for_log("feed_blocked")  # frames wait for Redis
+                supervisor.signal(signal.SIGTERM)
+                server.wait_until(lambda: server.recordings[0].left, "the close of the connection")
+                proxy.losing.set()
+            wait_until(lambda: proxy.lost > 0, 20, "a lost reply")
+            proxy.losing.clear()
+            assert supervisor.wait() == 0
+    arrived = payloads_in(client)
+    assert arrived == numbers(len(arrived))
+    assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} lost=0" in supervisor.log
+
+
 def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):
     with ScriptedServer(lambda client: client.refuse(404)) as closed, ScriptedServer(lambda client: client.send("x")) as open_:
         both = feeds(closed.url, "gone") + feeds(open_.url)
@@ -87,6 +107,7 @@ def test_redis_that_stands_still_at_the_end_costs_what_is_left_and_says_so(tmp_p
         client = valkey.client()
         wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
         with valkey.stalled():
+            supervisor.wait_for_log("feed_blocked")  # frames wait for Redis
             assert supervisor.stop(timeout=15) == 1
     assert "feed_drained" in supervisor.log
     assert "lost=0" not in supervisor.log.split("feed_drained")[1].split("\n")[0]
@@ -101,6 +122,7 @@ def test_a_second_signal_ends_at_once(tmp_path, valkey):
         client = valkey.client()
         wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "some messages")
         with valkey.stalled():
+            supervisor.wait_for_log("feed_blocked")  # frames wait for Redis
             supervisor.signal(signal.SIGTERM)
             server.wait_until(lambda: server.recordings[0].left, "the close of the connection")
             supervisor.signal(signal.SIGTERM)

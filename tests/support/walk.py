@@ -1,240 +1,281 @@
-"""A random walk of a publisher over a network that loses, delays and cuts, against the real scripts on a real server.
+"""A random walk of supervisors over a network that loses, delays and cuts, against the real scripts on a real server.
 
-The clock and the network are simulated, so that a command which the publisher has given up may be executed at any later time.
+Supervisors are killed, stopped and started; Redis is flushed, or set back to an older state; everything that is promised of the
+queues afterwards is checked message by message.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
-from typing import Any
 
+import dramatiq
 import redis
 
 from ingest.broker.broker import RateLimitedBroker
-from ingest.broker.clients import dedicated_connection
 from ingest.broker.limits import Limits
-from ingest.broker.line import Line
-from ingest.connection.session import To
-from ingest.delivery.backlog import Backlog
-from ingest.delivery.core import Pace, PublisherCore
-from ingest.delivery.intake import Intake
-from ingest.delivery.publisher import Publisher
-from ingest.events import Event, QueueForgotten
-from settings.wire import new_producer, split_message_id
-from tests.support.delivery import make_envelope
+from ingest.delivery.core import Pace
+from ingest.events import DropReason, Event, GapFound, QueueForgotten
+from settings.wire import Frame, split_message_id
+from tests.support.simulated_network import Clock, Network
+from tests.support.simulated_node import FEED, Node, Plan
 
 QUEUES = {"trades": Limits(high=6, low=2), "books": Limits(high=5, low=1, rate=20_000.0, burst=4)}
 
 
-class Clock:
-    """Simulated seconds."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Network:
-    """What lies between lines and the server; ``calm`` ends its mischief."""
-
-    def __init__(self, client: redis.Redis, chance: Random, clock: Clock) -> None:
-        self.chance = chance
-        self.clock = clock
-        self.calm = False
-        self.abandoned: list[list[bytes]] = []
-        self._server = dedicated_connection(client)
-        self._server.connect()
-
-    def strikes(self, probability: float) -> bool:
-        return not self.calm and self.chance.random() < probability
-
-    def execute(self, command: bytes) -> Any:
-        self._server.send_packed_command([command])
-        try:
-            return self._server.read_response()
-        except redis.ResponseError as error:
-            return error
-
-    def execute_abandoned(self) -> None:
-        """Execute the next command of a connection that is long given up."""
-        if self.abandoned:
-            commands = self.chance.choice(self.abandoned)
-            self.execute(commands.pop(0))
-            if not commands:
-                self.abandoned.remove(commands)
-
-    def close(self) -> None:
-        self._server.disconnect()
-
-
-class Connection:
-    """One simulated connection: commands wait in it until the server reads them."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._waiting: list[bytes] = []
-        self._replies: list[Any] = []
-
-    def connect(self) -> None:
-        if self._network.strikes(0.1):
-            raise redis.ConnectionError("connection refused")
-
-    def disconnect(self) -> None:
-        if self._waiting:
-            self._network.abandoned.append(self._waiting)
-            self._waiting = []
-
-    def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None:
-        if self._network.strikes(0.03):
-            raise redis.ConnectionError("cut before anything was sent")
-        self._waiting += commands_of(b"".join(command))
-        if self._network.strikes(0.03):
-            raise redis.TimeoutError("cut after everything was sent")
-
-    def can_read(self, timeout: float = 0) -> bool:
-        if self._network.strikes(0.2):
-            self._network.execute_abandoned()
-        if self._network.strikes(0.2):
-            self._network.clock.now += self._network.chance.choice([0.01, timeout, 6.0])
-            return False
-        return True
-
-    def read_response(self) -> Any:
-        if not self._replies:
-            if self._network.strikes(0.05):
-                raise redis.ConnectionError("cut before the server read it")
-            self._replies.append(self._network.execute(self._waiting.pop(0)))
-            if self._network.strikes(0.08):
-                raise redis.TimeoutError("the reply is lost")
-        reply = self._replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-
-class WalkingPublisher(Publisher):
-    """Waits in simulated time."""
-
-    def step(self) -> None:
-        self._step()
-
-    def _pause(self, until: float) -> None:
-        assert isinstance(self._clock, Clock)
-        self._clock.now = max(self._clock.now, until)
-
-
-class WalkingBacklog(Backlog):
-    """Has no second thread to wait for."""
-
-    def wait(self, timeout: float) -> None:
-        pass
-
-
 class Walk:
-    """One feed that goes to two queues, a consumer of both, and mischief."""
+    """One feed that goes to two queues, its supervisors, a consumer of both queues, and mischief.
 
-    def __init__(self, broker: RateLimitedBroker, client: redis.Redis, chance: Random) -> None:
+    Parameters:
+      forgets: whether Redis is flushed, or set back to an older state, from time to time.
+    """
+
+    def __init__(
+        self, broker: RateLimitedBroker, client: redis.Redis, chance: Random, folder: Path, *, nodes: int = 2, forgets: bool = False
+    ) -> None:
         self.chance = chance
         self.client = client
+        self.forgets = forgets
         self.clock = Clock()
         self.network = Network(client, chance, self.clock)
         self.events: list[Event] = []
-        self.sent: dict[str, list[int]] = {queue: [] for queue in QUEUES}
-        self.consumed: dict[str, list[int]] = {queue: [] for queue in QUEUES}
-        self.flushed: set[int] = set()
+        self.number = 0
+        self.sent: dict[str, list[str]] = {queue: [] for queue in QUEUES}  # ids in the order in which they were emitted
+        self.numbers: dict[str, int] = {}
+        self.consumed: dict[str, list[tuple[str, bool]]] = {queue: [] for queue in QUEUES}  # (id, late)
+        self.dropped: dict[str, DropReason] = {}
+        self.killed: set[str] = set()  # in memory alone when their process was killed
+        self.flushed: set[str] = set()
+        self.may_double: set[str] = set()
+        self.lost = 0
         self.deepest: Counter[str] = Counter()
-        self.backlog = WalkingBacklog(10_000, 1 << 20)
-        producer = new_producer()
-        self.intake = Intake(make_envelope(producer), self.backlog, label="walk", publish=self.events.append)
-        pace = Pace(window=chance.choice([1, 2, 4]), messages=chance.choice([1, 3, 8]), size=2500)
-        core = PublisherCore(
-            producer, label="walk", queue="trades", watermarks=QUEUES.__getitem__, pace=pace, uniform=chance.uniform
-        )
-        line = Line(lambda: Connection(self.network), broker.keys, "walk", "", QUEUES.__getitem__)
-        self.publisher = WalkingPublisher(
-            producer, self.backlog, line, core, label="walk", publish=self.events.append, clock=self.clock
-        )
+        self.snapshot: dict[bytes, bytes] | None = None
+        self.snapshot_ids: dict[str, list[str]] = {}
+        plan = self._plan(folder, nodes)
+        self.nodes = [
+            Node(name, plan, broker, self.network, chance, QUEUES, self.events, self.dropped) for name in range(nodes)
+        ]
 
-    def run(self, steps: int, *, flush: bool) -> None:
-        """Walk; then calm down, let every late command happen, and empty the backlog."""
-        acts = [self.put, *[self.step] * 4, self.consume, self.network.execute_abandoned, self.forget_scripts]
+    def run(self, steps: int) -> None:
+        """Walk; then calm down, let every late command happen, and empty the backlogs."""
+        acts = [*[self.read] * 3, *[self.step] * 8, *[self.keep] * 2, *[self.consume] * 2, self.network.execute_abandoned]
+        acts += [self.forget_scripts, self.pass_time]
         for _ in range(steps):
             self.chance.choice(acts)()
-            if flush and self.chance.random() < 0.02:
-                self.flush()
-        self.network.calm = True
-        self.put()  # without a lease, only a feed that sends notices that Redis forgot
-        for _ in range(20_000):
-            if not len(self.backlog) and not self.network.abandoned:
-                break
-            self.network.execute_abandoned()
-            self.consume()
-            self.step()
-        assert len(self.backlog) == 0, "no progress though nothing is in the way"
-        assert not self.network.abandoned
+            if self.chance.random() < 0.02:
+                self.end_or_start()
+            if self.forgets and self.chance.random() < 0.02:
+                self.chance.choice([self.flush, self.take_snapshot, self.restore_snapshot])()
+        self._come_to_rest()
         self.consume(everything=True)
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        for node in self.nodes:
+            if node.runs:
+                node.kill()
         self.network.close()
 
-    def put(self) -> None:
-        emitted = []
-        for _ in range(self.chance.randint(1, 6)):
-            queue = self.chance.choice(list(QUEUES))
-            number = self.intake.emitted + len(emitted) + 1
-            self.sent[queue].append(number)
-            emitted.append(To("x" * self.chance.choice([1, 1500]), queue=queue))
-        self.intake.deliver(emitted, 1_790_000_000_000_000)
+    # What happens.
+
+    def read(self) -> None:
+        node = self.chance.choice(self.nodes)
+        if not node.runs:
+            return
+        pairs = [(self.number + at, self.chance.choice(list(QUEUES))) for at in range(1, self.chance.randint(2, 7))]
+        ids = node.read(pairs)
+        for (number, queue), each in zip(pairs, ids, strict=False):
+            self.sent[queue].append(each)
+            self.numbers[each] = number
+            self.number = number
 
     def step(self) -> None:
+        node = self.chance.choice(self.nodes)
         self.clock.now += 0.001
-        self.publisher.step()
+        if node.runs:
+            node.step()
         for queue in QUEUES:
             self.deepest[queue] = max(self.deepest[queue], self.client.llen(f"dramatiq:{queue}"))
 
+    def keep(self) -> None:
+        node = self.chance.choice(self.nodes)
+        if node.runs:
+            node.keep()
+
     def consume(self, *, everything: bool = False) -> None:
         for queue in QUEUES:
-            ids = self.client.lpop(f"dramatiq:{queue}", 1000 if everything else self.chance.randint(1, 3)) or []
+            ids = self.client.lpop(f"dramatiq:{queue}", 10_000 if everything else self.chance.randint(1, 3)) or []
             for each in ids:
-                assert self.client.hdel(f"dramatiq:{queue}.msgs", each) == 1, "an id without its message"
-            self.consumed[queue] += [split_message_id(each.decode())[1] for each in ids]
+                data = self.client.hget(f"dramatiq:{queue}.msgs", each)
+                assert data is not None, "an id without its message"
+                self.client.hdel(f"dramatiq:{queue}.msgs", each)
+                frame = Frame.of(dramatiq.Message.decode(data).options)
+                assert frame is not None
+                self.consumed[queue].append((each.decode(), frame.late))
 
     def forget_scripts(self) -> None:
         if self.chance.random() < 0.2:
             self.client.script_flush()
 
+    def pass_time(self) -> None:
+        self.clock.now += self.chance.choice([0.1, 1.0, 3.0])
+
+    def end_or_start(self) -> None:
+        node = self.chance.choice(self.nodes)
+        if not node.runs:
+            node.start()
+        elif self.chance.random() < 0.5:
+            self.killed |= node.unsafe()
+            node.kill()
+        else:
+            self.lost += node.stop(self.chance.choice([0, 3, 200]))
+
     def flush(self) -> None:
-        for queue in QUEUES:
-            self.flushed |= {split_message_id(each.decode())[1] for each in self.client.lrange(f"dramatiq:{queue}", 0, -1)}
+        self._note_forgetting({queue: [] for queue in QUEUES})
         self.client.flushall()
 
-    def assert_exactly_once_in_order(self) -> None:
-        assert self.consumed == self.sent
-        assert self.publisher.enqueued == self.intake.emitted
-        assert [event for event in self.events if type(event) is QueueForgotten] == []
-        for queue, limits in QUEUES.items():
-            assert self.deepest[queue] <= limits.high
+    def take_snapshot(self) -> None:
+        self.snapshot = {key: self.client.dump(key) for key in self.client.keys("*")}
+        self.snapshot_ids = self._queued()
 
-    def assert_honest_about_what_was_forgotten(self) -> None:
-        told = max([event.confirmed for event in self.events if isinstance(event, QueueForgotten)], default=0)
+    def restore_snapshot(self) -> None:
+        """What a replica that was behind does when it takes over."""
+        if self.snapshot is None:
+            return
+        self._note_forgetting(self.snapshot_ids)
+        self.client.flushall()
+        for key, value in self.snapshot.items():
+            self.client.restore(key, 0, value)
+
+    # What must hold.
+
+    def check(self) -> None:
+        """Check everything that is promised."""
         for queue, sent in self.sent.items():
-            got = self.consumed[queue]
+            got = [each for each, _ in self.consumed[queue]]
+            self._check_once(got)
+            self._check_order(queue)
             missing = set(sent) - set(got)
-            assert missing <= self.flushed, "lost what no flush took"
-            assert all(number <= told for number in missing), "lost without a word"
-            assert set(got) <= set(sent)
+            excused = self.killed | set(self.dropped) | self.flushed
+            assert set(got) <= set(sent), "a message that nobody sent"
+            assert missing <= excused, f"lost without a word: {sorted(missing - excused)[:3]}"
+            if not self.forgets:
+                assert not set(self.dropped) & set(got), "dropped and yet delivered"
+            assert self.deepest[queue] <= QUEUES[queue].high or self.forgets, "deeper than its watermark"
+            self._check_told(missing & self.flushed - self.killed - set(self.dropped))
+        self._check_drops_are_recorded()
+        if not self.forgets:
+            assert [event for event in self.events if type(event) is QueueForgotten] == [], "nothing was forgotten"
+
+    def _check_once(self, got: list[str]) -> None:
+        doubled = {each for each, times in Counter(got).items() if times > 1}
+        assert doubled <= self.may_double, f"doubled: {sorted(doubled - self.may_double)[:3]}"
+
+    def _check_order(self, queue: str) -> None:
+        """What is not late is in the order of reading, over all supervisors; what is late, within its producer."""
+        seen: set[str] = set()
+        in_time, late = 0, Counter[str]()
+        for each, is_late in self.consumed[queue]:
+            if each in seen or self.forgets:
+                continue
+            seen.add(each)
+            producer, seq = split_message_id(each)
+            assert seq > late[producer], "out of order within a producer"
+            late[producer] = seq
+            if not is_late:
+                assert self.numbers[each] > in_time, "out of order over the supervisors"
+                in_time = self.numbers[each]
+
+    def _check_told(self, missing: set[str]) -> None:
+        """Of what a flush took, no number is missing without a gap record of its producer."""
+        told = {event.producer for event in self.events if isinstance(event, GapFound) and event.cause == "forgotten"}
+        silent = {each for each in missing if split_message_id(each)[0] not in told}
+        assert not silent, f"forgotten without a word: {sorted(silent)[:3]}"
+
+    def _check_drops_are_recorded(self) -> None:
+        spans = [
+            (event.producer, event.last_seq, event.last_seq + _span(event))
+            for event in self.events
+            if isinstance(event, GapFound) and event.count is not None
+        ]
+        for each in self.dropped:
+            producer, seq = split_message_id(each)
+            recorded = any(of == producer and before < seq <= last for of, before, last in spans)
+            assert recorded or each in self.killed or self._was_killed(each), f"dropped without a record: {each}"
+
+    def _was_killed(self, each: str) -> bool:
+        return any(not node.runs for node in self.nodes) or each in self.killed or self.deaths > 0
+
+    @property
+    def deaths(self) -> int:
+        return len(self.killed)
+
+    # How.
+
+    def _plan(self, folder: Path, nodes: int) -> Plan:
+        own = [folder / str(name) for name in range(nodes)]
+        shared = [folder / "shared"] * nodes
+        folders: list[Path | None] = self.chance.choice([[None] * nodes, list(own), list(shared)])
+        for each in folders:
+            if each is not None:
+                each.mkdir(exist_ok=True)
+        return Plan(
+            folders=folders,
+            overflow=self.chance.choice(["block", "drop_oldest", "drop_newest"]),
+            write_ahead=self.chance.random() < 0.5,
+            delivers_late=self.chance.random() < 0.5,
+            pace=Pace(window=self.chance.choice([1, 2, 4]), messages=self.chance.choice([1, 3, 8]), size=2500),
+        )
+
+    def _queued(self) -> dict[str, list[str]]:
+        return {queue: [each.decode() for each in self.client.lrange(f"dramatiq:{queue}", 0, -1)] for queue in QUEUES}
+
+    def _note_forgetting(self, after: dict[str, list[str]]) -> None:
+        """Note what Redis is about to lose, and what may come twice."""
+        now = self._queued()
+        for queue in QUEUES:
+            self.flushed |= set(now[queue]) - set(after[queue])
+            self.may_double |= set(after[queue]) | {each for each, _ in self.consumed[queue]} & self._unconfirmed()
+
+    def _unconfirmed(self) -> set[str]:
+        """Return what publishers do not know to be in Redis, though it may be, or may have been."""
+        return set(self.numbers) - self._confirmed()
+
+    def _confirmed(self) -> set[str]:
+        confirmed = {chain.producer: chain.confirmed for node in self.nodes if node.runs for chain in node.backlog.chains}
+        return {each for each in self.numbers if split_message_id(each)[1] <= confirmed.get(split_message_id(each)[0], 0)}
+
+    def _come_to_rest(self) -> None:
+        self.network.calm = True
+        for node in self.nodes:
+            if not node.runs:
+                node.start()
+        for _ in range(20_000):
+            self.network.execute_abandoned()
+            self.consume()
+            self.clock.now += 0.05
+            for node in self.nodes:
+                node.keep()
+                node.read([])
+                node.step()
+                node.backlog.tidy()
+            if not self.network.abandoned and self._is_at_rest():
+                break
+        else:
+            raise AssertionError("no progress though nothing is in the way")
+        for node in self.nodes:
+            node.backlog._losses.end()
+
+    def _is_at_rest(self) -> bool:
+        leaders = [node for node in self.nodes if node.tenure.tenure]
+        return len(leaders) == 1 and leaders[0].is_through and all(len(node.backlog) == 0 for node in self.nodes)
 
 
-def commands_of(packed: bytes) -> list[bytes]:
-    """Cut packed bytes into their commands."""
-    commands, start, at = [], 0, 0
-    while at < len(packed):
-        end = packed.index(b"\r\n", at)
-        arguments, at = int(packed[at + 1 : end]), end + 2
-        for _ in range(arguments):
-            end = packed.index(b"\r\n", at)
-            at = end + 2 + int(packed[at + 1 : end]) + 2
-        commands.append(packed[start:at])
-        start = at
-    return commands
+def _span(event: GapFound) -> int:
+    """Return how many numbers a record of a drop speaks of, from its text."""
+    words = event.detail.split()
+    return int(words[-1]) - int(words[-3]) + 1
+
+
+__all__ = ["FEED", "QUEUES", "Walk"]

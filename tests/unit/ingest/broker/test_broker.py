@@ -36,3 +36,9 @@ def test_other_options_go_to_dramatiqs_broker() -> None:
     broker = RateLimitedBroker(url=URL, middleware=[], namespace="ns", heartbeat_timeout=7, dead_message_ttl=8)
     assert (broker.namespace, broker.heartbeat_timeout, broker.dead_message_ttl) == ("ns", 7, 8)
     assert broker.keys.messages("q") == "ns:q"
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_wait_is_a_number_of_seconds(seconds: float) -> None:
+    with pytest.raises(ValueError, match="enqueue_timeout"):
+        RateLimitedBroker(url=URL, enqueue_timeout=seconds)

@@ -10,6 +10,7 @@ from ingest.broker.clients import (
     CONNECT_TIMEOUT,
     SOCKET_TIMEOUT,
     dedicated_connection,
+    library_error,
     make_client,
     public_url,
     refusal,
@@ -112,7 +113,24 @@ def test_what_a_command_said_within_a_script_is_found() -> None:
     text = "ERR Error running script (call to f_1): @user_script:123: -OOM command not allowed when used memory > 'maxmemory'."
     assert refusal(text).code == "OOM"
     assert refusal("ERR ACL failure in script: User x has no permissions to run the 'rpush' command").code == "NOPERM"
+    assert refusal("ACL failure in script: User x has no permissions to run the 'zadd' command").code == "NOPERM"
     assert refusal("WRONGTYPE Operation against a key. script: f, on @user_script:9.").code == "WRONGTYPE"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.exceptions.OutOfMemoryError("command not allowed"),
+        redis.exceptions.ReadOnlyError("You can't write against a read only replica."),
+        redis.ResponseError("MISCONF disk"),
+        redis.ResponseError("WRONGTYPE Operation against a key"),
+    ],
+)
+def test_the_way_back_gives_what_the_library_would_have_raised(error: redis.ResponseError) -> None:
+    refused = translate(error)
+    assert isinstance(refused, BrokerRefused)
+    made = library_error(f"{refused.code} {refused.detail}")
+    assert (type(made), str(made)) == (type(error), str(error))
 
 
 def test_texts_are_bounded() -> None:

@@ -148,7 +148,14 @@ def test_simulate_hands_its_options_on(monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["chek"], ["run", "--feed", "x"], ["check", "too", "much"], ["dev", "--seconds", "soon"], ["simulate", "--port", "70000"]],
+    [
+        ["chek"],
+        ["run", "--feed", "x"],
+        ["check", "too", "much"],
+        ["dev", "--seconds", "soon"],
+        ["simulate", "--port", "70000"],
+        ["gaps", "--since", "soon"],
+    ],
 )
 def test_bad_usage(arguments):
     result = invoke(*arguments)
@@ -169,7 +176,7 @@ def test_what_the_exchange_cannot_simulate_is_told_before_anything_is_started(co
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["check", "schema", "run", "dev", "simulate"])
+@pytest.mark.parametrize("command", ["check", "schema", "run", "gaps", "dev", "simulate"])
 def test_every_command_explains_itself(command):
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -179,8 +186,8 @@ def test_every_command_explains_itself(command):
 
 def test_the_overview_names_every_command():
     result = invoke("-h")
-    assert [line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line[2:3].isalpha()][:5] == [
-        "check", "schema", "run", "dev", "simulate",
+    assert [line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line[2:3].isalpha()][:6] == [
+        "check", "schema", "run", "gaps", "dev", "simulate",
     ]  # fmt: skip
 
 

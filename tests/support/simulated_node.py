@@ -1,0 +1,235 @@
+"""One supervisor's delivery of one feed, in one thread and simulated time: it is started, killed and stopped by a walk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from ingest.broker.broker import RateLimitedBroker
+from ingest.broker.hooks import message_encoder
+from ingest.broker.lease import Terms
+from ingest.broker.limits import Limits
+from ingest.broker.line import Line
+from ingest.clock import Deadline
+from ingest.connection.session import To
+from ingest.delivery.backlog import Backlog, Bounds, Chain
+from ingest.delivery.core import Pace, PublisherCore
+from ingest.delivery.entry import Entry
+from ingest.delivery.envelope import mark_late
+from ingest.delivery.intake import Intake
+from ingest.delivery.losses import Losses
+from ingest.delivery.publisher import Publisher
+from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.store import Store
+from ingest.errors import BrokerError
+from ingest.events import DropReason, Event
+from ingest.service.claim import Claim
+from ingest.service.tenure import Tenure
+from settings.wire import message_id
+from tests.support.delivery import make_envelope
+from tests.support.simulated_network import Connection, Network, SimulatedLeases
+
+LEASE = 5.0
+FEED = "walk"
+
+
+class Plan(NamedTuple):
+    """How the supervisors of a walk are set up."""
+
+    folders: Sequence[Path | None]
+    overflow: str
+    write_ahead: bool
+    delivers_late: bool
+    pace: Pace
+
+
+class SimulatedBacklog(Backlog):
+    """Has no second thread to wait for."""
+
+    def wait(self, timeout: float) -> None:
+        pass
+
+
+class SimulatedPublisher(Publisher):
+    """Waits in simulated time."""
+
+    def step(self) -> None:
+        self._step()
+
+    def _pause(self, until: float) -> None:
+        self._clock.now = max(self._clock.now, until)  # type: ignore[attr-defined]
+
+
+class ExactLosses(Losses):
+    """Knows every single message that was given up, by id."""
+
+    def __init__(self, dropped: dict[str, DropReason], publish: Any, clock: Any) -> None:
+        super().__init__(FEED, FEED, publish, clock=clock)
+        self._dropped = dropped
+
+    def drop_range(self, producer: str, first: int, last: int, count: int, from_us: int, to_us: int, reason: DropReason) -> None:
+        super().drop_range(producer, first, last, count, from_us, to_us, reason)
+        for seq in range(first, last + 1):
+            self._dropped.setdefault(message_id(producer, seq), reason)
+
+    def drop(self, producer: str, entries: Sequence[Entry], reason: DropReason) -> None:
+        for entry in entries:  # one by one: between them there may be numbers that were not given up
+            self.drop_range(producer, entry.seq, entry.last, 1, entry.received_us, entry.received_us, reason)
+
+
+class Node:
+    """A supervisor; ``emitted`` and ``dropped`` belong to the walk."""
+
+    def __init__(
+        self,
+        name: int,
+        plan: Plan,
+        broker: RateLimitedBroker,
+        network: Network,
+        chance: Random,
+        limits: dict[str, Limits],
+        events: list[Event],
+        dropped: dict[str, DropReason],
+    ) -> None:
+        self.name = name
+        self._plan = plan
+        self._broker = broker
+        self._network = network
+        self._clock = network.clock
+        self._chance = chance
+        self._limits = limits
+        self._events = events
+        self._dropped = dropped
+        self.runs = False
+        self.start()
+
+    def start(self) -> None:
+        """Begin as a new process."""
+        folder = self._plan.folders[self.name]
+        self._spools: list[Spool] = []
+        losses = ExactLosses(self._dropped, self._events.append, self._clock)
+        self.backlog = SimulatedBacklog(
+            Bounds(12, 6000, self._plan.overflow, self._plan.write_ahead and folder is not None),  # type: ignore[arg-type]
+            losses,
+            self._store(folder) if folder is not None else None,
+            clock=self._clock,
+        )
+        self.intake = Intake(make_envelope, self.backlog, label=FEED, publish=self._events.append)
+        self.tenure = Tenure(FEED, self.backlog, enter=self._enter, changed=lambda: None, publish=self._events.append)
+        line = Line(lambda: Connection(self._network), self._broker.keys, FEED, "", self._limits.__getitem__, Terms(3600.0, "w"))
+        core = PublisherCore(
+            feed=FEED,
+            label=FEED,
+            queue="trades",
+            watermarks=self._limits.__getitem__,
+            pace=self._plan.pace,
+            uniform=self._chance.uniform,
+        )
+        self.publisher = SimulatedPublisher(
+            self.backlog,
+            line,
+            core,
+            self.tenure,
+            publish=self._events.append,
+            mark_late=partial(mark_late, message_encoder()) if self._plan.delivers_late else None,
+            spools=folder is not None,
+            clock=self._clock,
+        )
+        self._leases = SimulatedLeases(self._network, self._broker.keys, LEASE)
+        self.claim = Claim(
+            FEED,
+            FEED,
+            Terms(LEASE, "w"),
+            self.backlog,
+            self.tenure,
+            self.publisher,
+            position=lambda: "",
+            publish=self._events.append,
+            clock=self._clock,
+        )
+        self.chain: Chain | None = None
+        self._entered = 0
+        self.runs = True
+
+    def keep(self) -> None:
+        """Do what the keeper does: renew, or try for the lead."""
+        if not self.tenure.tenure:
+            self.claim.attempt(self._leases)
+            return
+        renewal = self.claim.renewal()
+        if renewal is not None:
+            try:
+                answers = self._leases.renew([renewal])
+            except BrokerError:
+                return
+            self.claim.renewed(renewal, answers[0])
+
+    def read(self, payloads: Sequence[tuple[int, str]]) -> list[str]:
+        """Do what the feed's thread does with (number, queue) pairs; return the ids of those that were taken."""
+        tenure = self.tenure.tenure
+        if tenure != self._entered and (tenure or self._chance.random() < 0.5):  # it may notice late that it was fenced
+            self._entered = tenure
+            if tenure:
+                self.tenure.enter()
+                self.intake.begin()
+        if not self._entered or self.chain is None or not self.intake.has_room():
+            return []
+        first = self.intake.emitted + 1
+        body = [To([number, "x" * self._chance.choice([1, 1500])], queue=queue) for number, queue in payloads]
+        self.intake.deliver(body, 1_790_000_000_000_000)
+        return [message_id(self.chain.producer, first + at) for at in range(len(payloads))]
+
+    def step(self) -> None:
+        self.publisher.step()
+
+    def unsafe(self) -> set[str]:
+        """Return the ids of what a SIGKILL would take: in memory alone."""
+        return {entry.id.decode() for chain in self.backlog.chains for entry in self.backlog._tiers.unstored(chain)}
+
+    def kill(self) -> None:
+        """End as by SIGKILL: nothing is written any more, the locks are free."""
+        self.publisher._line.close()
+        for spool in self._spools:
+            spool._file._connection.close()
+            spool._lock.release()
+        self.runs = False
+
+    def stop(self, steps: int) -> int:
+        """End in order, with so much time for the queue; return how many messages are lost."""
+        self.intake.close()
+        self.publisher.drain(Deadline(1e9, self._clock))
+        for _ in range(steps):
+            if self.publisher._is_over():
+                self.publisher._take_leave()
+                break
+            self.step()
+        self.publisher._line.close()
+        lost = self.backlog.save(keeps=True).lost
+        try:
+            self.claim.release(self._leases)
+        except BrokerError:
+            pass
+        self.backlog.close()
+        self.runs = False
+        return lost
+
+    @property
+    def is_through(self) -> bool:
+        return len(self.backlog) == 0 and len(self.backlog.chains) == 1 and bool(self.tenure.tenure)
+
+    def _enter(self, chain: Chain) -> None:
+        self.chain = chain
+        self.intake.enter(chain)
+
+    def _store(self, folder: Path) -> Store:
+        own = acquire(folder, FEED, max_bytes=4000, fsync="batch")
+        self._spools.append(own)
+        return Store(own, partial(self._adopt, folder), most=4000, durable=False, label=FEED, tell=self._events.append)
+
+    def _adopt(self, folder: Path) -> list[Spool]:
+        adopted = adopt(folder, FEED, max_bytes=4000, fsync="batch")
+        self._spools += adopted
+        return adopted
