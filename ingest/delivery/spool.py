@@ -53,7 +53,8 @@ class Spool:
         self._max_bytes = max_bytes
         self._producers: dict[str, Producer] = {}
         self._last_run = 0
-        self._unsaved = False  # a file begun anew may not know the producers
+        self._unsaved: set[str] = set()  # producers that the file does not know as they are
+        self._taken_gaps = 0
         self._closed = False
         self._file = SpoolFile(lock.path, fsync)
         self._rows = ChunkRows(self._file)
@@ -72,6 +73,11 @@ class Spool:
     def size(self) -> int:
         """Bytes of the chunks held; rows that are confirmed and not yet deleted count."""
         return self._rows.size
+
+    @property
+    def holds_gaps(self) -> bool:
+        """Whether there are gap records, taken or not."""
+        return bool(self._file.rows("SELECT 1 FROM gap LIMIT 1"))
 
     def producers(self) -> list[StoredProducer]:
         """Return the producers in the order in which they were added, and what is stored of each."""
@@ -112,8 +118,7 @@ class Spool:
         run = self._producers[producer].run
         if not final:
             self._check_room()
-        if self._unsaved:
-            self._save(list(self._producers.values()))
+        self._write_unsaved()
         self._rows.append(run, entries, final=final)
 
     def read(self, producer: str, after: int, messages: int, size: int) -> list[Entry]:
@@ -129,6 +134,7 @@ class Spool:
         """Write what was confirmed, delete those rows and give their space back; what fails is tried again by the next call."""
         moved = [one for one in self._producers.values() if one.confirmed > one.flushed]
         with suppress(SpoolError):
+            spare = self._file.free_pages()
             try:
                 if moved:
                     self._rows.delete_confirmed(moved)
@@ -136,9 +142,10 @@ class Spool:
                 if self._holds_unconfirmed():
                     raise
                 self._begin_anew(keep_old=False)
+            self._write_unsaved()
             for one in moved:
                 one.flushed = one.confirmed
-            self._file.tidy()
+            self._file.tidy(spare)
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
         """Drop whole chunks that begin above ``after``, oldest first, until so many bytes are free.
@@ -161,22 +168,23 @@ class Spool:
         """Delete a producer and all that is stored of it."""
         self._rows.delete_producer(self._producers[producer].run)
         del self._producers[producer]
+        self._unsaved.discard(producer)
 
     def save_gaps(self, records: Sequence[bytes]) -> None:
-        """Store, durably, the gap records that Redis does not have yet, in place of those stored before."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM gap")
-            connection.executemany("INSERT INTO gap (record) VALUES (?)", [(record,) for record in records])
-
-        self._file.write(work, durable=True, ballast=True)
+        """Store, durably, gap records that Redis does not have yet."""
+        insert = "INSERT INTO gap (record) VALUES (?)"
+        rows = [(record,) for record in records]
+        self._file.write(lambda connection: connection.executemany(insert, rows), durable=True, ballast=True)
 
     def take_gaps(self) -> list[bytes]:
-        """Return the gap records that were stored.
+        """Return the gap records that were stored and not yet taken.
 
-        They stay until `save_gaps` says what is left of them, so that a crash loses none; Redis adds no record twice.
+        They stay on disk until `close`, so that a crash loses none; Redis adds no record twice. What could not be brought there
+        by then is to be saved again.
         """
-        return [record for (record,) in self._file.rows("SELECT record FROM gap ORDER BY number")]
+        rows = self._file.rows("SELECT number, record FROM gap WHERE number > ? ORDER BY number", (self._taken_gaps,))
+        self._taken_gaps = max([self._taken_gaps, *(number for number, _ in rows)])
+        return [record for _, record in rows]
 
     def set_aside(self) -> Path:
         """Give the damaged file another name and begin a new one, which knows the same producers but none of their rows."""
@@ -208,12 +216,18 @@ class Spool:
         self._rows.count()
 
     def _save(self, producers: Sequence[Producer]) -> None:
-        """Store producers as they are to be from now on."""
-        self._file.write(lambda connection: save(connection, producers), durable=True, ballast=True)
+        """Store producers as they are to be from now on; if the disk refuses, the next write or flush tries again."""
         for one in producers:
             self._producers[one.id] = one
             self._last_run = max(self._last_run, one.run)
-        self._unsaved = self._unsaved and len(producers) < len(self._producers)
+        self._unsaved.update(one.id for one in producers)
+        self._write_unsaved()
+
+    def _write_unsaved(self) -> None:
+        if self._unsaved:
+            unsaved = [one for one in self._producers.values() if one.id in self._unsaved]
+            self._file.write(lambda connection: save(connection, unsaved), durable=True, ballast=True)
+            self._unsaved.clear()
 
     def _check_room(self) -> None:
         if self.size >= self._max_bytes:
@@ -232,13 +246,14 @@ class Spool:
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
         self._rows.emptied()
-        self._unsaved = True
+        self._unsaved.update(self._producers)
+        self._taken_gaps = 0
         aside = self._file.begin_anew(tables, keep_old=keep_old)
-        self._unsaved = False
+        self._unsaved.clear()
         return aside
 
     def _prune(self) -> bool:
-        """Forget the producers that nobody will ask for; return whether there is nothing left to keep the file for.
+        """Forget the producers and gaps that nobody will ask for; return whether there is nothing left to keep the file for.
 
         The newest that had the lease is kept: it shows later whether Redis has forgotten.
         """
@@ -247,8 +262,9 @@ class Spool:
         for one in list(self._producers.values()):
             if one.run not in holding and one.run != newest:
                 self.forget(one.id)
-        ((others,),) = self._file.rows("SELECT (SELECT count(*) FROM gap) + (SELECT count(*) FROM rejected)")
-        return not self._producers and not others
+        taken = (self._taken_gaps,)
+        self._file.write(lambda connection: connection.execute("DELETE FROM gap WHERE number <= ?", taken), ballast=True)
+        return not self._producers and not self.holds_gaps and not self._file.rows("SELECT 1 FROM rejected LIMIT 1")
 
 
 def acquire(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync) -> Spool:
@@ -268,7 +284,7 @@ def adopt(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync) -> list[S
                 lock.release()
                 continue
             spool = _opened(lock, max_bytes, fsync)
-            if spool.producers() or spool.take_gaps() or spool.set_aside_at_open:
+            if spool.producers() or spool.holds_gaps or spool.set_aside_at_open:
                 adopted.append(spool)
             else:
                 spool.close()

@@ -101,15 +101,22 @@ class SpoolFile:
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return self._transaction(work, durable)
 
-    def tidy(self) -> None:
+    def free_pages(self) -> int:
+        """Return how many pages of the file hold nothing."""
+        return int(self.rows("SELECT * FROM pragma_freelist_count")[0][0])
+
+    def tidy(self, spare: int) -> None:
         """Give the disk back what is free, some at a time, and make the ballast again.
 
-        While the disk has room, as much as the file holds (and as the ballast takes) stays with it, for what is to come.
+        While the disk has room, only of the ``spare`` pages, which were not needed lately, and only what is more than the file
+        holds (and than the ballast takes): what is to come will want them.
         """
-        ((pages, free),) = self.rows("SELECT * FROM pragma_page_count, pragma_freelist_count")
-        if free and (self._tight or (2 * free > pages and free * PAGE_SIZE > self.ballast.size)):
+        ((pages,),) = self.rows("SELECT * FROM pragma_page_count")
+        much = 2 * spare > pages and spare * PAGE_SIZE > self.ballast.size
+        count = min(PAGES_AT_ONCE, self.free_pages() if self._tight else spare if much else 0)
+        if count:
             with self._translated():  # as a script, because a cursor takes one step of it only: one page
-                self._connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+                self._connection.executescript(f"PRAGMA incremental_vacuum({count})")
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         self.ballast.make()
         self._tight = self._tight and not (self.ballast.there and self._disk_has_room)

@@ -48,13 +48,21 @@ def check_actors(settings: Settings, middleware: Mapping[str, object]) -> list[P
 
 
 def compare(feed: FeedSettings, queues: Mapping[str, str]) -> Iterable[Problem]:
-    """Yield what is wrong with a feed's actor and queue, given the queue of every actor."""
+    """Yield what is wrong with a feed's actors and queue, given the queue of every actor."""
     path = show_path(("feeds", feed.name))
-    if feed.actor not in queues:
-        near = difflib.get_close_matches(feed.actor, queues, n=1)
+    named = {"actor": feed.actor, "gap_actor": feed.gap_actor}
+    unknown = {key: name for key, name in named.items() if name is not None and name not in queues}
+    for key, name in unknown.items():
+        near = difflib.get_close_matches(name, queues, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(queues)) or 'none'}"
-        yield Problem(f"{path}.actor", f"no module of [workers] actors has an actor {feed.actor!r}; {hint}")
-    elif (listens := queues[feed.actor]) != feed.queue:
+        yield Problem(f"{path}.{key}", f"no module of [workers] actors has an actor {name!r}; {hint}")
+    if feed.gap_actor is not None and (listens := queues.get(feed.gap_actor, feed.queue)) != feed.queue:
+        yield Problem(
+            f"{path}.gap_actor",
+            f"the feed sends to {feed.queue!r}, but the actor {feed.gap_actor!r} listens on {listens!r}: "
+            f'write queue_name="{feed.queue}" at the actor',
+        )
+    if "actor" not in unknown and (listens := queues[feed.actor]) != feed.queue:
         yield Problem(
             f"{path}.queue",
             f"the feed sends to {feed.queue!r}, but the actor {feed.actor!r} listens on {listens!r}: "

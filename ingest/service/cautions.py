@@ -21,6 +21,11 @@ def settings_warnings(settings: Settings) -> Iterator[str]:
     for name, feed in settings.feeds.items():
         if not feed.tls.verify:
             yield f"{show_path(('feeds', name))}.tls.verify is false: anyone on the way can read and change what comes"
+        if feed.durability == "disk" and feed.spool is not None and not feed.spool.persistent:
+            yield (
+                f'{show_path(("feeds", name))}.durability is "disk", but the spool\'s folder does not outlive the process '
+                "(spool.persistent = false): a SIGKILL loses what is in it"
+            )
 
 
 def memory_warnings(settings: Settings, server: Server) -> Iterator[str]:

@@ -70,6 +70,8 @@ def show(settings: Settings, out: Console) -> None:
     out.print(_queues_table(settings))
     broker = mask_url(settings.broker.url.get_secret_value())
     out.print(f"broker: {broker}, namespace {settings.broker.namespace}", soft_wrap=True)
+    if supervisor := ", ".join(_flat(masked(settings.supervisor), ())):
+        out.print(f"supervisor: {supervisor}", soft_wrap=True)
     modules = ", ".join(settings.workers.actors)
     actors = (
         f"every feed's actor is in {modules}, on the feed's queue" if modules else "not checked ([workers] actors is not set)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,12 @@ def read_all(spool: Spool, producer: str, after: int = 0, messages: int = 1000, 
     return found
 
 
+def crash(spool: Spool) -> None:
+    """Let go of the files without a word, as the end of a process does."""
+    spool._file._connection.close()
+    spool._lock.release()
+
+
 def numbers(batch: list[Entry]) -> list[int]:
     return [entry.seq for entry in batch]
 
@@ -57,3 +64,15 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
         yield disk
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], timeout=10, check=True)
+
+
+@contextlib.contextmanager
+def read_only_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder that we cannot write to: by its mode, or where we are root, by its mount."""
+    if os.geteuid() == 0:
+        with small_disk(folder, "1m,ro") as disk:
+            yield disk
+        return
+    made = folder / "read-only"
+    made.mkdir(mode=0o555)
+    yield made

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sentry_sdk.utils import BadDsn, Dsn
 
-from settings.environment import Environment, feeds_file
+from settings.environment import Environment, feeds_file, on_dyno
 from settings.problems import SettingsError
 
 
@@ -64,3 +64,7 @@ def test_what_sentry_takes_is_no_problem(dsn):
 def test_the_file_by_default():
     assert feeds_file({}) == Path("feeds.toml")
     assert feeds_file({"FEEDS_FILE": "a/b.toml"}) == Path("a/b.toml")
+
+
+def test_a_dyno_says_so():
+    assert [on_dyno(environ) for environ in ({}, {"DYNO": ""}, {"DYNO": "ingest.1"})] == [False, False, True]

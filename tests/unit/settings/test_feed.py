@@ -34,6 +34,10 @@ def test_the_defaults_are_those_of_the_design():
     )
     assert (feed.queue, feed.payload, feed.binary, feed.overflow) == ("default", "text", "base64", "block")
     assert (feed.backlog.messages, feed.backlog.bytes, feed.max_message_bytes) == (20_000, 64 << 20, 16 << 20)
+    assert (feed.spool, feed.durability, feed.gap_actor, feed.on_fenced) == (None, "memory", None, "drop")
+    spool = a_feed(spool={"directory": "/var/spool/feeds"}).spool
+    assert spool is not None
+    assert (spool.max_bytes, spool.fsync, spool.persistent) == (1 << 30, "batch", True)
     assert feed.tls.verify
     assert feed.tls.min_version == "1.2"
 
@@ -68,6 +72,14 @@ def test_neither_url_nor_frames_nor_arguments_appear_in_the_representation():
         ({"options": {"frame": {}}}, "options", "frame is set by the feed itself"),
         ({"options": {"redis_message_id": "x"}}, "options", "redis_message_id is set by the feed itself"),
         ({"overflow": "drop"}, "overflow", "'drop_newest'"),
+        ({"durability": "disk"}, "durability", '"disk" needs a spool: set spool.directory'),
+        ({"durability": "paper"}, "durability", "'memory' or 'disk'"),
+        ({"spool": {}}, "spool.directory", "Field required"),
+        ({"spool": {"directory": "x", "max_bytes": 1000}}, "spool.max_bytes", "greater than or equal to 1024"),
+        ({"spool": {"directory": "x", "max_bytes": 64 << 20, "fsync": "never"}}, "spool.fsync", "'batch' or 'always'"),
+        ({"spool": {"directory": "x", "max_bytes": (64 << 20) - 1}}, "spool", "max_bytes (67108863) is below backlog.bytes (671"),
+        ({"gap_actor": "a b"}, "gap_actor", "is no actor name"),
+        ({"on_fenced": "keep"}, "on_fenced", "'drop' or 'deliver'"),
         ({"queue": "trades.DQ"}, "queue", "end in .DQ and .XQ"),
     ],
 )
@@ -90,6 +102,9 @@ def test_what_contradicts_is_refused_at_the_later_key(keys, at, says):
         {"options": {"max_retries": 3, "time_limit": 60_000, "anything": {"deep": [1, 2.5, True, "x"]}}},
         {"fatal_statuses": ["4xx", 503], "fatal_close_codes": [1008, "4xxx"]},
         {"subprotocols": ["graphql-transport-ws", "v1.json"]},
+        {"spool": {"directory": "x"}, "durability": "disk", "overflow": "drop_oldest", "on_fenced": "deliver"},
+        {"spool": {"directory": "x", "max_bytes": 4096}, "backlog": {"bytes": 4096}},
+        {"overflow": "drop_newest", "gap_actor": "backfill"},
     ],
 )
 def test_what_belongs_together_is_accepted(keys):
@@ -120,3 +135,9 @@ def test_a_key_that_is_not_built_is_unknown(key):
 def test_no_type_is_taken_for_another(keys):
     [(at, _)] = refusals(**keys).items()
     assert at.partition(".")[0] == next(iter(keys))
+
+
+def test_one_wrong_key_of_the_spool_is_one_problem():
+    # Neither the durability that needs it, nor what the backlog has to do with it, is judged then.
+    assert set(refusals(spool={"directory": 5}, durability="disk")) == {"spool.directory"}
+    assert set(refusals(spool={"directory": "x"}, backlog={"bytes": "x"}, durability="disk")) == {"backlog.bytes"}

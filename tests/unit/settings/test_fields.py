@@ -57,6 +57,7 @@ LEGAL = [
     (fields.QueueName, ["default", "_q", "a.b-c_1"]),
     (fields.Token, ["chat", "graphql-transport-ws"]),
     (fields.Namespace, ["dramatiq", "app:{1}"]),
+    (fields.Group, ["", "staging", "app-1.eu_west"]),
     (fields.Origin, ["https://app.test", "null", "http://localhost:3000"]),
     (fields.StatusOrClass, [300, 404, 599, "3xx", "4xx", "5xx"]),
     (fields.CodeOrClass, [1000, 4999, "1xxx", "4xxx"]),
@@ -70,6 +71,7 @@ ILLEGAL = [
     (fields.QueueName, ["", "1q", "-q", "a b", "a:b", "q\n", "q.DQ", "q.XQ"]),
     (fields.Token, ["", "a b", "a,b", "a\n"]),
     (fields.Namespace, ["", "a b"]),
+    (fields.Group, ["a b", "a:b", "a/b", "x" * 101, "a\n"]),
     (fields.Origin, ["app.test", "https://app.test/", "https://app.test\r\nX: y", "https://a b"]),
     (fields.StatusOrClass, [200, 299, 600, 101, "2xx", "404", "4XX", True, 404.0, None]),
     (fields.CodeOrClass, [999, 5000, 0, "2xxx", "1008", True]),
@@ -107,3 +109,22 @@ def test_a_file_must_be_there_only_where_the_loader_asks(tmp_path):
     assert verdict(fields.ExistingFile, str(there), {"files": True}) is None
     assert verdict(fields.ExistingFile, str(missing), {"files": True}) == f"there is no readable file {str(missing)!r}"
     assert verdict(fields.ExistingFile, str(missing)) is None
+
+
+WRITES = {"files": True, "spools": True}
+
+
+def test_a_spools_folder_must_be_there_where_this_process_will_write_to_it(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    folder, missing, file, link = (str(tmp_path / name) for name in ("", "missing", "file", "link"))
+    assert verdict(fields.SpoolFolder, folder, WRITES) is None
+    assert verdict(fields.SpoolFolder, missing, WRITES) == (
+        f"there is no folder {missing!r}: create it, owned by the user that runs the feeds"
+    )
+    for path in (file, link):
+        assert verdict(fields.SpoolFolder, path, WRITES) == (
+            f"{path!r} is no folder: name the folder that the spool's files go into"
+        )
+    for context in (None, {"files": True, "spools": False}):
+        assert verdict(fields.SpoolFolder, missing, context) is None

@@ -6,6 +6,7 @@ import pytest
 
 from settings import SettingsError, load
 from tests.support.settings_files import FEED, load_text, problems_of
+from tests.support.spools import read_only_folder
 
 
 def test_a_feed_knows_its_name_and_what_the_environment_brought(tmp_path):
@@ -115,3 +116,42 @@ def test_files_are_looked_for(tmp_path):
 
 def test_no_feeds_is_for_the_commands_to_judge(tmp_path):
     assert load_text(tmp_path, "").feeds == {}
+
+
+@pytest.mark.parametrize(
+    ("environ", "says", "persistent"),
+    [
+        ({}, "", True),
+        ({"DYNO": "ingest.1"}, "", False),
+        ({"DYNO": "ingest.1"}, ", persistent = true", True),
+        ({}, ", persistent = false", False),
+    ],
+)
+def test_a_dynos_disk_ends_with_it_unless_the_file_says_otherwise(tmp_path, environ, says, persistent):
+    spool = load_text(tmp_path, FEED + f'spool = {{ directory = "{tmp_path}"{says} }}\n', environ).feeds["trades"].spool
+    assert spool is not None
+    assert spool.persistent is persistent
+
+
+@pytest.mark.parametrize("text", ["feeds = 3\n", "feeds.trades = 3\n", FEED + "spool = 3\n"])
+def test_a_dyno_makes_no_problem_of_another(tmp_path, text):
+    assert problems_of(tmp_path, text, {"DYNO": "ingest.1"}) == problems_of(tmp_path, text)
+
+
+def test_the_folder_of_a_spool_is_looked_for_where_feeds_run_and_not_where_workers_do(tmp_path):
+    path = tmp_path / "feeds.toml"
+    path.write_text(FEED + 'spool.directory = "/nothing/spool"\n')
+    with pytest.raises(SettingsError) as caught:
+        load(path, {})
+    assert str(caught.value) == (
+        "feeds.trades.spool.directory: there is no folder '/nothing/spool': create it, owned by the user that runs the feeds"
+    )
+    assert load(path, {}, spools=False).feeds["trades"].spool is not None
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    with read_only_folder(tmp_path) as folder:
+        assert problems_of(tmp_path, FEED + f'spool.directory = "{folder}"\n') == [
+            f"feeds.trades.spool.directory: the folder '{folder}' is not writable for the user that runs the feeds: "
+            "change its owner or mode"
+        ]

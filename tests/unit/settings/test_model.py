@@ -60,6 +60,26 @@ def test_a_key_that_is_not_built_is_unknown(table, key):
     assert [(error["type"], error["loc"]) for error in caught.value.errors()] == [("extra_forbidden", (table, key))]
 
 
+def test_the_lease_and_the_group_have_the_defaults_of_the_design():
+    supervisor = Settings().supervisor
+    assert (supervisor.group, supervisor.lease) == ("", 5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"lease": 0.5}, "Input should be greater than or equal to 1"),
+        ({"lease": 5000}, "5000 s is more than 10 minutes; durations are seconds, did you mean 5?"),
+        ({"lease": "5"}, "Input should be a valid number"),
+        ({"group": "a:b"}, "'a:b' is no group: at most 100 letters, digits, dots, dashes and underscores"),
+    ],
+)
+def test_what_the_supervisor_cannot_have(keys, says):
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"supervisor": keys})
+    assert [(error["loc"][1], error["msg"]) for error in caught.value.errors()] == [(next(iter(keys)), says)]
+
+
 def test_two_feeds_cannot_share_a_label():
     feed = {"url": "ws://h", "actor": "a"}
     feeds = {"one": {**feed, "name": "one"}, "two": {**feed, "name": "two", "telemetry_id": "one"}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.delivery.chunks import MOST_BYTES, MOST_ENTRIES, checksum, cut, pack, unpack
@@ -22,6 +22,7 @@ ENTRIES = st.builds(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(ENTRIES, min_size=1, max_size=30))
 def test_what_goes_in_comes_out_marked_as_stored(batch):
     assert unpack(pack(batch)) == [entry._replace(stored=True) for entry in batch]
@@ -32,6 +33,7 @@ def test_what_comes_out_is_an_entry():
     assert (type(entry), entry.seq, entry.data, entry.stored) == (Entry, 7, b"7;xxxxxxxx", True)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(min_value=0, max_value=MOST_BYTES + 5), max_size=12), st.integers(min_value=1, max_value=2100))
 def test_a_cut_keeps_the_order_and_both_limits(sizes, count):
     batch = [Entry(n, n, "q", b"", bytes(size), 0) for n, size in enumerate(sizes)] + entries(len(sizes), len(sizes) + count)
@@ -47,6 +49,7 @@ def test_a_cut_makes_no_more_chunks_than_needed():
     assert [len(part) for part in cut(entries(1, 5, size=400_000))] == [2, 2, 1]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(ENTRIES, min_size=1, max_size=5), st.data())
 def test_a_chunk_cut_short_is_refused(batch, data):
     packed = pack(batch)

@@ -12,7 +12,7 @@ import pytest
 from ingest.delivery import spool as spool_module
 from ingest.delivery.spool import StoredProducer, acquire, adopt
 from ingest.errors import SpoolFull, SpoolUnusable
-from tests.support.spools import LARGE, entries, numbers, opened, read_all
+from tests.support.spools import LARGE, crash, entries, numbers, opened, read_all
 
 
 def adopted(folder: Path):
@@ -92,16 +92,41 @@ def test_nothing_is_appended_by_nothing(tmp_path):
     spool.close()
 
 
-def test_gaps_stay_until_it_is_said_what_is_left_of_them(tmp_path):
+def test_gaps_are_taken_once_and_stay_until_an_orderly_end(tmp_path):
     spool = opened(tmp_path)
     spool.save_gaps([b'{"a":1}', b'{"b":2}'])
     spool.close()
     spool = opened(tmp_path)
     assert spool.take_gaps() == [b'{"a":1}', b'{"b":2}']
+    assert spool.take_gaps() == []
+    crash(spool)
+    spool = opened(tmp_path)
     assert spool.take_gaps() == [b'{"a":1}', b'{"b":2}']
-    spool.save_gaps([])
+    spool.save_gaps([b'{"b":2}'])  # could not be brought to Redis
+    spool.close()
+    spool = opened(tmp_path)
+    assert spool.take_gaps() == [b'{"b":2}']
     spool.close()
     assert not spool.path.exists()
+
+
+def test_what_the_disk_refused_to_note_of_a_producer_is_noted_with_the_next_write(tmp_path, monkeypatch):
+    spool = opened(tmp_path, "p")
+
+    def full(*_: object, **__: object) -> None:
+        raise SpoolFull("x", "as a test has it")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(spool._file, "write", full)
+        for change in (lambda: spool.add("q"), lambda: spool.taken("q", 4), lambda: spool.mark_late(["p"])):
+            with pytest.raises(SpoolFull):
+                change()
+    assert [one[:4] for one in spool.producers()] == [("p", None, 0, True), ("q", 4, 0, False)]
+    spool.append("q", entries(1, 5))
+    crash(spool)
+    spool = opened(tmp_path)
+    assert [(*one[:4], one.last) for one in spool.producers()] == [("p", None, 0, True, 0), ("q", 4, 0, False, 5)]
+    spool.close()
 
 
 def test_a_rejected_message_is_kept_with_why_the_newest_thousand(tmp_path, monkeypatch):
@@ -211,4 +236,17 @@ def test_a_large_file_shrinks_again_though_it_is_never_empty(tmp_path):
         spool.flush()
     assert os.stat(spool.path).st_size < 7_000_000
     assert numbers(read_all(spool, "p", 19_000)) == list(range(19_001, 20_001))
+    spool.close()
+
+
+def test_what_is_needed_again_every_second_is_not_given_back(tmp_path):
+    spool = opened(tmp_path, "p")
+    sizes = []
+    for first in range(1, 60_000, 10_000):
+        for begin in range(first, first + 10_000, 1000):
+            spool.append("p", entries(begin, begin + 999, size=1000))
+        spool.confirm("p", first + 9_999)
+        spool.flush()
+        sizes.append(spool.path.stat().st_size)
+    assert min(sizes) == max(sizes) > 10_000_000
     spool.close()

@@ -17,7 +17,7 @@ import pytest
 from ingest.delivery.spool import acquire, adopt
 from ingest.delivery.spool_file import FORMAT
 from ingest.errors import SpoolDamaged, SpoolTooNew
-from tests.support.spools import LARGE, entries, numbers, opened, read_all
+from tests.support.spools import LARGE, crash, entries, numbers, opened, read_all
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -104,12 +104,6 @@ def test_rows_that_were_confirmed_before_a_crash_are_deleted_after_it(tmp_path):
     spool.flush()
     assert spool.size == 0
     spool.close()
-
-
-def crash(spool) -> None:
-    """Let go of the files without a word, as the end of a process does."""
-    spool._file._connection.close()
-    spool._lock.release()
 
 
 def left_behind(folder: Path, chunks: int = 40) -> Path:

@@ -81,7 +81,7 @@ def test_a_full_disk_takes_the_ballast_only_where_that_is_wanted(file):
     assert calls == [True]
     assert file.write(work, ballast=True) == "done"
     assert calls == [True, True, False]
-    file.tidy()
+    file.tidy(0)
     assert file.ballast.there
 
 

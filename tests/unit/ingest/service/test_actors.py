@@ -52,6 +52,19 @@ def test_without_modules_nothing_is_said(tmp_path):
     assert problems(tmp_path, feeds=FEEDS.replace('"shopactors"', "")) == []
 
 
+def test_the_actor_of_gaps_is_compared_too():
+    feed = FeedSettings(name="t", url="ws://h", actor="handle", gap_actor="backfil", queue="q")
+    assert [str(problem) for problem in compare(feed, {"handle": "q", "backfill": "q"})] == [
+        "feeds.t.gap_actor: no module of [workers] actors has an actor 'backfil'; did you mean 'backfill'?"
+    ]
+    feed = feed.model_copy(update={"gap_actor": "backfill"})
+    assert list(compare(feed, {"handle": "q", "backfill": "q"})) == []
+    assert [str(problem) for problem in compare(feed, {"handle": "q", "backfill": "other"})] == [
+        "feeds.t.gap_actor: the feed sends to 'q', but the actor 'backfill' listens on 'other': "
+        'write queue_name="q" at the actor'
+    ]
+
+
 def test_without_anything_near_what_there_is_is_listed():
     feed = FeedSettings(name="t", url="ws://h", actor="zzz", queue="q")
     assert [problem.text for problem in compare(feed, {"b": "q", "a": "q"})] == [

@@ -39,3 +39,10 @@ def test_a_server_that_is_not_verified_and_a_queue_that_nobody_fills_are_pointed
         "queues.other: no feed names this queue; only a session's To(queue=…) can use it",
         "feeds.trades.tls.verify is false: anyone on the way can read and change what comes",
     ]
+
+
+def test_writing_ahead_to_a_disk_that_passes_is_pointed_out(tmp_path):
+    feed = FEED + f'durability = "disk"\nspool = {{ directory = "{tmp_path}", persistent = %s }}\n'
+    assert list(settings_warnings(load_text(tmp_path, feed % "true"))) == []
+    [warning] = settings_warnings(load_text(tmp_path, feed % "false"))
+    assert warning.startswith('feeds.trades.durability is "disk", but the spool\'s folder does not outlive the process')

@@ -53,6 +53,14 @@ def test_what_will_run_is_shown_with_secrets_masked(tmp_path):
     ]
 
 
+def test_what_is_set_for_the_spool_and_the_supervisor_is_shown(tmp_path):
+    feed = FEED + f'spool.directory = "{tmp_path}"\ndurability = "disk"\n[supervisor]\ngroup = "staging"\nlease = 3\n'
+    lines = shown(load_text(tmp_path, feed, {"DYNO": "ingest.1"}))
+    assert f"trades: spool.directory = {tmp_path}, spool.persistent = false, durability = disk" in lines
+    assert "supervisor: group = staging, lease = 3.0" in lines
+    assert not [line for line in shown(load_text(tmp_path, FEED)) if line.startswith("supervisor")]
+
+
 def test_a_queue_that_no_feed_names_is_pointed_out(tmp_path):
     lines = shown(load_text(tmp_path, FEED + "[queues.trade]\n"))
     assert "warning: queues.trade: no feed names this queue; only a session's To(queue=…) can use it" in lines
