@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from ingest.testing import ScriptedConnection, ScriptedServer
 from ingest.testing.server import Script
+from tests.support.frames import TEXT, frame
 from tests.support.waiting import wait_until
 
 #: Seconds between two blocks of numbers.
@@ -114,15 +115,16 @@ class NumberedStream:
             if not (self._going.is_set() and self._thawed.is_set()):
                 began, done = time.monotonic(), 0  # what was not sent in a pause is not made up for
 
-    def burst(self, client: ScriptedConnection, count: int, sent: list[int] | None = None) -> list[int]:
+    def burst(self, client: ScriptedConnection, count: int, sent: list[int] | None = None, then: bytes = b"") -> list[int]:
         """Send so many numbers at once, in a script that goes on by itself; return what its connection was sent.
 
-        Hand that back for a further burst on the same connection.
+        Hand that back for a further burst on the same connection. ``then`` are bytes to send in the same write.
         """
         if sent is None:
             client.accept()
             sent = self._connected()
-        self._send(client, sent, count)
+        texts = [self.payload(number).encode() for number in self._take(sent, count)]
+        client.send_raw(b"".join(frame(TEXT, text) for text in texts) + then)
         return sent
 
     def _connected(self) -> list[int]:
@@ -134,16 +136,21 @@ class NumberedStream:
         return self.block if self.rate is None else int(self.rate * elapsed) - done
 
     def _send(self, client: ScriptedConnection, sent: list[int], count: int) -> int:
+        numbers = self._take(sent, count)
+        if numbers:
+            client.send(*[self.payload(number) for number in numbers])
+        return len(numbers)
+
+    def _take(self, sent: list[int], count: int) -> range:
+        """Note the next numbers as sent on a connection, and return them."""
         with self._lock:
             count = int(max(0, min(count, self.limit - self.last)))
             numbers = range(self.last + 1, self.last + 1 + count)
             self.last += count
             sent.extend(numbers)
-            if count:
+            if numbers:
                 self._note(next(i for i, known in enumerate(self.connections) if known is sent), numbers[0], numbers[-1])
-        if count:
-            client.send(*[self.payload(number) for number in numbers])
-        return count
+            return numbers
 
     def payload(self, number: int) -> str:
         """Return the text of a number's frame."""
