@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ingest.testing import ScriptedConnection, ScriptedServer
 from ingest.testing.server import Script
@@ -171,9 +172,9 @@ def number_of(payload: str) -> int:
     return int(payload.split(" ", 1)[0])
 
 
-def numbered_server(stream: NumberedStream, *before: Script, host: str = "127.0.0.1", port: int = 0) -> ScriptedServer:
+def numbered_server(stream: NumberedStream, *before: Script, **options: Any) -> ScriptedServer:
     """Return a server whose clients get the stream, but the first ones the scripts ``before``.
 
-    It is patient with a client that stops reading.
+    It is patient with a client that stops reading; ``options`` are those of `ScriptedServer`.
     """
-    return ScriptedServer(*before, stream, host=host, port=port, timeout=120.0)
+    return ScriptedServer(*before, stream, timeout=120.0, **options)
