@@ -65,7 +65,7 @@ def test_what_the_server_sent_before_it_left_in_order_is_read_once_there_is_room
         fault.recovered(lambda: consumer.numbers and consumer.numbers[-1] > FILLING + WAITING, 20, "the next connection")
         assert consumer.deepest <= HIGH
         stream.pause()
-        wait_until(lambda: consumer.numbers[-1] == stream.last, 20, "the last number")
+        wait_until(lambda: consumer.numbers[-1] == stream.newest, 20, "the last number")
     fault.compared(consumer.numbers, stream.connections, whole=[0])
 
 
@@ -89,7 +89,7 @@ def test_a_server_that_vanished_while_the_queue_was_full_is_noticed_once_there_i
         before = stream.last
         fault.recovered(lambda: consumer.numbers[-1] > before, 5, "the next connection")
         stream.pause()
-        wait_until(lambda: consumer.numbers[-1] == stream.last, 20, "the last number")
+        wait_until(lambda: consumer.numbers[-1] == stream.newest, 20, "the last number")
     fault.compared(consumer.numbers, stream.connections)
 
 
@@ -111,8 +111,8 @@ def test_a_reset_while_the_queue_is_full_leaves_a_prefix_and_there_is_no_reconne
         consumer.rate = None
         fault.noticed(lambda: run.told("connection_lost "), 3, "the reset")
         fault.recovered(lambda: len(stream.connections) == 2, 3, "the next connection")
-        stream.wait_for(stream.last + RATE)
+        stream.wait_for(stream.newest + RATE)
         stream.pause()
-        wait_until(lambda: consumer.numbers[-1] == stream.last, 20, "the last number")
+        wait_until(lambda: consumer.numbers[-1] == stream.newest, 20, "the last number")
         assert consumer.deepest <= HIGH
     fault.compared(consumer.numbers, stream.connections)

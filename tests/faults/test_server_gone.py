@@ -29,10 +29,11 @@ def test_a_reset_in_the_midst_of_the_stream_leaves_a_prefix_and_is_followed_by_a
         fault("server cut (RST), 5 times under load", run.memory)
         for _ in range(5):
             run.flows(beyond=stream.last + 2000)
-            lost, before = run.told("connection_lost "), stream.last
+            lost = run.told("connection_lost ")
             fault.begins()
             stream.cut()
-            fault.noticed(lambda before=lost: run.told("connection_lost ") > before, SLACK, "the reset")
+            before = stream.last
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the reset")
             fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
         assert run.told("reason=ConnectionDropped") == 5
     fault.compared(run.numbers(), stream.connections)
@@ -46,10 +47,11 @@ def test_a_connection_that_the_server_ends_in_order_arrives_whole(tmp_path, shar
         fault({"hang_up": "server ends without a close frame (FIN)", "close": "server closes (1001)"}[verb], run.memory)
         for _ in range(5):
             run.flows(beyond=stream.last + 2000)
-            lost, before = run.told("connection_lost "), stream.last
+            lost = run.told("connection_lost ")
             fault.begins()
             getattr(stream, verb)()
-            fault.noticed(lambda before=lost: run.told("connection_lost ") > before, SLACK, "the end")
+            before = stream.last
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the end")
             fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
     fault.compared(run.numbers(), stream.connections, whole=range(5))
 
@@ -64,10 +66,11 @@ def test_over_tls_too_a_reset_leaves_a_prefix_and_what_was_closed_in_order_arriv
         fault("server cut (RST) and closed (1001), 3 times each, TLS", run.memory)
         for verb in (stream.close, stream.cut) * 3:
             run.flows(beyond=stream.last + 2000)
-            lost, before = run.told("connection_lost "), stream.last
+            lost = run.told("connection_lost ")
             fault.begins()
             verb()
-            fault.noticed(lambda before=lost: run.told("connection_lost ") > before, SLACK, "the end")
+            before = stream.last
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the end")
             fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
     fault.compared(run.numbers(), stream.connections, whole=[0, 2, 4])
 
@@ -174,8 +177,9 @@ def test_a_server_that_restarts_every_second_under_load_costs_no_more_than_what_
         run.flows()
         fault.begins()
         for _ in range(8):
-            before, again = server.last, time.monotonic() + 1
+            again = time.monotonic() + 1
             server.stop() if orderly else server.kill()
+            before = server.last
             server.start()
             fault.ends()
             fault.recovered(lambda before=before: run.newest() > before, BACKOFF + SLACK, "the next connection")

@@ -59,6 +59,11 @@ class NumberedStream:
 
     # -- for the test
 
+    @property
+    def newest(self) -> int:
+        """The last number of the newest connection; a dead one before it may go on to higher ones, which nobody reads."""
+        return next((sent[-1] for sent in reversed(self.connections) if sent), 0)
+
     def pause(self) -> None:
         """Send no more numbers; pings are answered."""
         self._going.clear()
