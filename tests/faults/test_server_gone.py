@@ -13,6 +13,7 @@ from tests.support.half_open import HalfOpenProxy
 from tests.support.namespaces import FAR, Link
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.numbered_process import NumberedProcess
+from tests.support.tls import Authority
 
 #: What `fault_feeds` configures: a ping each 0.5 s, answered within 1 s; and what a busy machine may add.
 PING_DEADLINE, SLACK = 1.5, 1.5
@@ -28,10 +29,11 @@ def test_a_reset_in_the_midst_of_the_stream_leaves_a_prefix_and_is_followed_by_a
         fault("server cut (RST), 5 times under load", run.memory)
         for _ in range(5):
             run.flows(beyond=stream.last + 2000)
-            lost, before = run.told("connection_lost "), stream.last
+            lost = run.told("connection_lost ")
             fault.begins()
             stream.cut()
-            fault.noticed(lambda before=lost: run.told("connection_lost ") > before, SLACK, "the reset")
+            before = stream.last
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the reset")
             fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
         assert run.told("reason=ConnectionDropped") == 5
     fault.compared(run.numbers(), stream.connections)
@@ -45,12 +47,32 @@ def test_a_connection_that_the_server_ends_in_order_arrives_whole(tmp_path, shar
         fault({"hang_up": "server ends without a close frame (FIN)", "close": "server closes (1001)"}[verb], run.memory)
         for _ in range(5):
             run.flows(beyond=stream.last + 2000)
-            lost, before = run.told("connection_lost "), stream.last
+            lost = run.told("connection_lost ")
             fault.begins()
             getattr(stream, verb)()
-            fault.noticed(lambda before=lost: run.told("connection_lost ") > before, SLACK, "the end")
+            before = stream.last
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the end")
             fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
     fault.compared(run.numbers(), stream.connections, whole=range(5))
+
+
+def test_over_tls_too_a_reset_leaves_a_prefix_and_what_was_closed_in_order_arrives_whole(tmp_path, shared_valkey, fault):
+    stream = NumberedStream(rate=20_000)
+    authority = Authority(tmp_path)
+    with (
+        numbered_server(stream, ssl=authority.server_context("127.0.0.1")) as server,
+        supervising(tmp_path, shared_valkey, server.url, extra=f'tls.ca_file = "{authority.ca_file}"') as run,
+    ):
+        fault("server cut (RST) and closed (1001), 3 times each, TLS", run.memory)
+        for verb in (stream.close, stream.cut) * 3:
+            run.flows(beyond=stream.last + 2000)
+            lost = run.told("connection_lost ")
+            fault.begins()
+            verb()
+            before = stream.last
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the end")
+            fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
+    fault.compared(run.numbers(), stream.connections, whole=[0, 2, 4])
 
 
 def test_a_server_that_is_killed_leaves_a_prefix_and_is_taken_up_when_it_is_back(tmp_path, shared_valkey, fault):
@@ -155,8 +177,9 @@ def test_a_server_that_restarts_every_second_under_load_costs_no_more_than_what_
         run.flows()
         fault.begins()
         for _ in range(8):
-            before, again = server.last, time.monotonic() + 1
+            again = time.monotonic() + 1
             server.stop() if orderly else server.kill()
+            before = server.last
             server.start()
             fault.ends()
             fault.recovered(lambda before=before: run.newest() > before, BACKOFF + SLACK, "the next connection")

@@ -12,8 +12,8 @@ from tests.support.numbered import GLANCE, NumberedStream, numbered_server
 from tests.support.queue_content import Consumer
 from tests.support.waiting import wait_until
 
-#: Numbers that a connection sends before its fault.
-FEW = 100
+#: Numbers that a connection sends before its fault, and in the same write as the fault.
+FEW, WITH = 100, 20
 
 #: What a busy machine may add to a deadline, and the longest backoff of `fault_feeds`.
 SLACK, BACKOFF = 1.5, 0.2
@@ -22,22 +22,35 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
 class After:
-    """The script of a first connection: a few numbers, and the fault once the test says so."""
+    """The script of a first connection: a few numbers, and the fault once the test says so.
 
-    def __init__(self, stream, fault, evil):
+    The fault begins with the bytes ``bad``, which come in the same write as some more numbers, and goes on with ``evil``.
+    """
+
+    def __init__(self, stream, fault, evil, bad=b""):
         self._stream = stream
         self._fault = fault
         self._evil = evil
+        self._bad = bad
 
     def __call__(self, client):
-        self._stream.burst(client, FEW)
+        sent = self._stream.burst(client, FEW)
         while not self._fault.has_begun:
             client.listen(0.01)
+        self._stream.burst(client, WITH, sent, then=self._bad)
         self._evil(client)
         client.listen(60)  # its close is read; without an answer it waits at most a second for ours
 
 
-def suffered(tmp_path, valkey, fault, name, evil, *, reason, within, grows, extra="", code=None):
+def nothing(client):
+    pass
+
+
+def close(client):
+    client.close(1001)
+
+
+def suffered(tmp_path, valkey, fault, name, evil=nothing, *, bad=b"", reason, within, grows, extra="", code=None):
     """Let a server do ``evil`` after a few numbers.
 
     ``reason`` must end the connection ``within`` seconds and close it with ``code``, the memory grow by less than ``grows`` MiB,
@@ -45,38 +58,33 @@ def suffered(tmp_path, valkey, fault, name, evil, *, reason, within, grows, extr
     """
     stream = NumberedStream(rate=5000)
     with (
-        numbered_server(stream, After(stream, fault, evil)) as server,
+        numbered_server(stream, After(stream, fault, evil, bad)) as server,
         supervising(tmp_path, valkey, server.url, extra=extra) as run,
     ):
         fault(name, run.memory)
         wait_until(lambda: run.depth() == FEW, 20, "the numbers before the fault")
         fault.begins()
         fault.noticed(lambda: run.told(f"reason={reason}"), within + SLACK, f"the end by {reason}")
-        fault.recovered(lambda: run.newest() > FEW + 500, within + BACKOFF + SLACK, "the stream on the next connection")
+        fault.recovered(lambda: run.newest() > FEW + WITH + 500, within + BACKOFF + SLACK, "the stream on the next connection")
         assert code is None or server.recordings[0].close_code == code
         assert len(server.recordings) == 2
         assert run.memory.grown is None or run.memory.grown < grows, f"it grew by {run.memory.grown} MiB"
     fault.compared(run.numbers(), stream.connections, whole=[0])
 
 
-def raw(*pieces):
-    return lambda client: [client.send_raw(piece) for piece in pieces]
-
-
 #: What a server sends, and the code with which that is answered.
 VIOLATIONS = {
-    "masked frames": (raw(b"\x81\x85\x01\x02\x03\x04" + bytes(byte ^ (i % 4 + 1) for i, byte in enumerate(b"hello"))), 1002),
-    "bad UTF-8": (raw(frames.frame(frames.TEXT, b"7 \xff\xfe")), 1007),
-    "bad UTF-8 cut between fragments": (raw(*frames.fragments(frames.TEXT, b"7 \xe2\x82", b"(")), 1007),
-    "unknown opcode": (raw(frames.frame(0x3, b"7")), 1002),
-    "compressed without an offer": (raw(frames.frame(frames.TEXT, b"7", first=frames.FIN | frames.RSV1)), 1002),
-    "a continuation of nothing": (raw(frames.frame(frames.CONTINUATION, b"7")), 1002),
-    "a fragmented ping": (raw(frames.frame(frames.PING, b"7", first=0)), 1002),
-    "a close frame with half a code": (raw(frames.frame(frames.CLOSE, b"\x03")), 1002),
-    "1 GB announced in a header": (raw(frames.header(frames.TEXT, GIB), b"x" * MIB), 1009),
-    "2^63 bytes announced in a header": (raw(bytes([0x81, 127]) + (1 << 63).to_bytes(8, "big")), 1002),
+    "masked frames": (b"\x81\x85\x01\x02\x03\x04" + bytes(byte ^ (i % 4 + 1) for i, byte in enumerate(b"hello")), 1002),
+    "bad UTF-8": (frames.frame(frames.TEXT, b"7 \xff\xfe"), 1007),
+    "bad UTF-8 cut between fragments": (b"".join(frames.fragments(frames.TEXT, b"7 \xe2\x82", b"(")), 1007),
+    "unknown opcode": (frames.frame(0x3, b"7"), 1002),
+    "compressed without an offer": (frames.frame(frames.TEXT, b"7", first=frames.FIN | frames.RSV1), 1002),
+    "a continuation of nothing": (frames.frame(frames.CONTINUATION, b"7"), 1002),
+    "a fragmented ping": (frames.frame(frames.PING, b"7", first=0), 1002),
+    "a close frame with half a code": (frames.frame(frames.CLOSE, b"\x03"), 1002),
+    "1 GB announced in a header": (frames.header(frames.TEXT, GIB) + b"x" * MIB, 1009),
+    "2^63 bytes announced in a header": (bytes([0x81, 127]) + (1 << 63).to_bytes(8, "big"), 1002),
 }
-
 
 #: One of each code: `make test` tries these too.
 QUICK = ("masked frames", "bad UTF-8", "1 GB announced in a header")
@@ -86,8 +94,8 @@ QUICK = ("masked frames", "bad UTF-8", "1 GB announced in a header")
 def test_a_violation_ends_the_connection_with_its_code_at_once_and_costs_no_number_before_it(
     tmp_path, shared_valkey, fault, name
 ):
-    evil, code = VIOLATIONS[name]
-    suffered(tmp_path, shared_valkey, fault, name, evil, reason="ProtocolViolated", within=0.5, grows=8, code=code)
+    bad, code = VIOLATIONS[name]
+    suffered(tmp_path, shared_valkey, fault, name, bad=bad, reason="ProtocolViolated", within=0.5, grows=8, code=code)
 
 
 def endless(payload, *, opcode=frames.TEXT):
@@ -177,7 +185,7 @@ def accepting(**headers):
 HANDSHAKES = {
     "slow-loris in the handshake": (slow, 1.0, "OpenTimedOut"),
     "nothing in the handshake": (lambda client: client.stall(60), 1.0, "OpenTimedOut"),
-    "no HTTP in the handshake": (raw(b"\x16\x03\x01" * 100), 1.0, "OpenTimedOut"),
+    "no HTTP in the handshake": (lambda client: client.send_raw(b"\x16\x03\x01" * 100), 1.0, "OpenTimedOut"),
     "an endless header in the handshake": (endless_header, 0.5, "HandshakeInvalid"),
     "an endless body of a 503": (endless_body, 1.0, "HandshakeRejected"),
     "a wrong accept key": (accepting(Sec_WebSocket_Accept="no"), 0.5, "HandshakeInvalid"),
@@ -195,14 +203,14 @@ def test_a_handshake_that_is_none_ends_within_open_timeout_and_fills_no_memory(t
         client.listen(60)
 
     with (
-        numbered_server(stream, After(stream, fault, lambda client: client.close(1001)), evil_then_listening) as server,
+        numbered_server(stream, After(stream, fault, close), evil_then_listening) as server,
         supervising(tmp_path, shared_valkey, server.url, extra="open_timeout = 1") as run,
     ):
         fault(name, run.memory)
         wait_until(lambda: run.depth() == FEW, 20, "the numbers before the fault")
         fault.begins()
         fault.noticed(lambda: run.told(f"connection_failed .*reason={reason} "), within + SLACK, "the failed handshake")
-        fault.recovered(lambda: run.newest() > FEW + 500, within + BACKOFF + SLACK, "the stream on the next connection")
+        fault.recovered(lambda: run.newest() > FEW + WITH + 500, within + BACKOFF + SLACK, "the stream on the next connection")
         assert len(server.recordings) == 3
         assert run.memory.grown is None or run.memory.grown < 8, f"it grew by {run.memory.grown} MiB"
     fault.compared(run.numbers(), stream.connections, whole=[0])
@@ -253,13 +261,13 @@ def test_200_connections_that_end_at_once_stay_within_the_backoff_and_cost_no_nu
 ):
     flaps, pause = 200, 0.02
     stream = NumberedStream(rate=5000)
-    scripts = [After(stream, fault, lambda client: client.close(1001)), *[make(stream)] * flaps]
+    scripts = [After(stream, fault, close), *[make(stream)] * flaps]
     retry = f'retry = {{ initial = 0.01, max = {pause}, jitter = "none" }}'
     with numbered_server(stream, *scripts) as server, supervising(tmp_path, shared_valkey, server.url, extra=retry) as run:
         fault(f"flapping ({name}), {flaps} times", run.memory)
         wait_until(lambda: run.depth() == FEW, 20, "the numbers before the fault")
         fault.begins()
-        run.flows(beyond=FEW + flaps * given, timeout=60)
+        run.flows(beyond=FEW + WITH + flaps * given, timeout=60)
         assert run.seconds_between("retry_scheduled ", 0, flaps) >= (flaps - 1) * pause, "sooner than the backoff allows"
         assert run.told("retry_scheduled ") == flaps + 1 == len(server.recordings) - 1
         assert run.memory.grown is None or run.memory.grown < 8, f"it grew by {run.memory.grown} MiB"

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ingest.testing import ScriptedConnection, ScriptedServer
 from ingest.testing.server import Script
+from tests.support.frames import TEXT, frame
 from tests.support.waiting import wait_until
 
 #: Seconds between two blocks of numbers.
@@ -56,6 +58,11 @@ class NumberedStream:
         self._verb: str | None = None
 
     # -- for the test
+
+    @property
+    def newest(self) -> int:
+        """The last number of the newest connection; a dead one before it may go on to higher ones, which nobody reads."""
+        return next((sent[-1] for sent in reversed(self.connections) if sent), 0)
 
     def pause(self) -> None:
         """Send no more numbers; pings are answered."""
@@ -114,15 +121,16 @@ class NumberedStream:
             if not (self._going.is_set() and self._thawed.is_set()):
                 began, done = time.monotonic(), 0  # what was not sent in a pause is not made up for
 
-    def burst(self, client: ScriptedConnection, count: int, sent: list[int] | None = None) -> list[int]:
+    def burst(self, client: ScriptedConnection, count: int, sent: list[int] | None = None, then: bytes = b"") -> list[int]:
         """Send so many numbers at once, in a script that goes on by itself; return what its connection was sent.
 
-        Hand that back for a further burst on the same connection.
+        Hand that back for a further burst on the same connection. ``then`` are bytes to send in the same write.
         """
         if sent is None:
             client.accept()
             sent = self._connected()
-        self._send(client, sent, count)
+        texts = [self.payload(number).encode() for number in self._take(sent, count)]
+        client.send_raw(b"".join(frame(TEXT, text) for text in texts) + then)
         return sent
 
     def _connected(self) -> list[int]:
@@ -134,16 +142,21 @@ class NumberedStream:
         return self.block if self.rate is None else int(self.rate * elapsed) - done
 
     def _send(self, client: ScriptedConnection, sent: list[int], count: int) -> int:
+        numbers = self._take(sent, count)
+        if numbers:
+            client.send(*[self.payload(number) for number in numbers])
+        return len(numbers)
+
+    def _take(self, sent: list[int], count: int) -> range:
+        """Note the next numbers as sent on a connection, and return them."""
         with self._lock:
             count = int(max(0, min(count, self.limit - self.last)))
             numbers = range(self.last + 1, self.last + 1 + count)
             self.last += count
             sent.extend(numbers)
-            if count:
+            if numbers:
                 self._note(next(i for i, known in enumerate(self.connections) if known is sent), numbers[0], numbers[-1])
-        if count:
-            client.send(*[self.payload(number) for number in numbers])
-        return count
+            return numbers
 
     def payload(self, number: int) -> str:
         """Return the text of a number's frame."""
@@ -164,9 +177,9 @@ def number_of(payload: str) -> int:
     return int(payload.split(" ", 1)[0])
 
 
-def numbered_server(stream: NumberedStream, *before: Script, host: str = "127.0.0.1", port: int = 0) -> ScriptedServer:
+def numbered_server(stream: NumberedStream, *before: Script, **options: Any) -> ScriptedServer:
     """Return a server whose clients get the stream, but the first ones the scripts ``before``.
 
-    It is patient with a client that stops reading.
+    It is patient with a client that stops reading; ``options`` are those of `ScriptedServer`.
     """
-    return ScriptedServer(*before, stream, host=host, port=port, timeout=120.0)
+    return ScriptedServer(*before, stream, timeout=120.0, **options)
