@@ -117,7 +117,7 @@ class Connection:
                 received = transport.receive(0.0)
                 self._take(received)
                 self.behind = self.behind and bool(received)
-            self._judge(drained=not received)
+            self._judge(drained=reading and not received)
 
     def _obey(self) -> None:
         """End the connection where this process was asked to stop, or does not lead the feed any more."""
@@ -195,7 +195,7 @@ class Connection:
 
     def _patience(self, reading: bool) -> float | None:
         """Return the seconds until something is due, None if nothing ever is."""
-        if self._unsent is not None:
+        if self._unsent is not None and reading:
             return 0.0
         moment = self._liveness.next_at() - self._clock()
         until_told = None if reading else self._status.block()
