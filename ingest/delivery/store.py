@@ -97,7 +97,7 @@ class Store:
             self._adopted.append(spool)
             found += self._learn(spool)
             if gaps := spool.take_gaps():
-                self.save_gaps([*self.take_gaps(), *gaps])
+                self.save_gaps(gaps)
         return found
 
     def add(self, producer: str) -> None:
@@ -200,7 +200,7 @@ class Store:
         return records
 
     def save_gaps(self, records: Sequence[bytes]) -> bool:
-        """Store the gap records that Redis does not have, in place of those stored before."""
+        """Store gap records that Redis does not have."""
         return self._try(self._own, lambda: self._own.save_gaps(records))
 
     def close(self) -> None:

@@ -224,12 +224,6 @@ class Node:
         return lost
 
     @property
-    def knows_of_a_lead(self) -> bool:
-        """Whether this supervisor can notice that Redis forgot: it leads, or has seen who does, or its spool tells."""
-        newest = self.backlog.newest
-        return self.runs and (self.tenure.tenure > 0 or self.claim._seen is not None or newest is not None)
-
-    @property
     def is_through(self) -> bool:
         return len(self.backlog) == 0 and len(self.backlog.chains) == 1 and bool(self.tenure.tenure)
 
