@@ -182,12 +182,14 @@ class Store:
             self._try(spool, lambda: spool.reject(producer, entry, detail))
 
     def forget(self, producer: str) -> None:
-        """Forget a producer of which nothing is held; the one that leads stays known: it shows later whether Redis forgot."""
-        if producer == self._leading:
-            return
-        spool = self._where.pop(producer, None)
+        """Forget a producer, and all that is stored of it; the one that led last stays known: it shows later if Redis forgot."""
+        spool = self._where.get(producer)
         if spool is None:
             return
+        if producer == self._leading:
+            self._try(spool, lambda: _empty(spool, producer))
+            return
+        del self._where[producer]
         self._try(spool, lambda: spool.forget(producer))
         if spool in self._adopted and spool not in self._where.values():
             self._adopted.remove(spool)
@@ -251,3 +253,10 @@ class Store:
 
     def _trouble(self, detail: str) -> None:
         self._tell(SpoolTrouble(telemetry_id=self._label, detail=detail))
+
+
+def _empty(spool: Spool, producer: str) -> None:
+    for each in spool.producers():
+        if each.id == producer and each.messages:
+            spool.confirm(producer, each.last)
+            spool.flush()

@@ -7,6 +7,8 @@ its chain is unread on disk and memory has a place, else to disk: so memory, the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from ingest.delivery.chain import Chain
@@ -112,18 +114,20 @@ class Tiers:
         self._losses.end()
         return lost
 
-    def unstored(self, chain: Chain) -> list[Entry]:
-        """Return what of a chain is in memory and not on disk, in order."""
-        return [entry for entry in chain.in_memory() if not entry.stored]
+    def unstored(self, chain: Chain) -> list[list[Entry]]:
+        """Return what of a chain is in memory and not on disk, in order; cut where something on disk lies in between."""
+        in_turn = groupby(chain.in_memory_before_disk(), key=attrgetter("stored"))
+        return [list(entries) for stored, entries in in_turn if not stored] + ([chain.tail] if chain.tail else [])
 
     def save(self, chain: Chain) -> int:
         """Bring all of a chain that is in memory to the disk; return how many messages could not be, and are given up."""
-        missing = self.unstored(chain)
-        if not missing or (self._store is not None and self._store.append(chain.producer, missing, final=True)):
-            return 0
-        self._losses.drop(chain.producer, missing, "lost")
+        lost = 0
+        for entries in self.unstored(chain):
+            if self._store is None or not self._store.append(chain.producer, entries, final=True):
+                self._losses.drop(chain.producer, entries, "lost")
+                lost += len(entries)
         self._losses.end()
-        return len(missing)
+        return lost
 
     def lose_unread(self, chain: Chain) -> None:
         """The file that held a chain's messages is set aside: what is in memory is all that is left."""
