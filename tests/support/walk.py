@@ -6,6 +6,7 @@ queues afterwards is checked message by message.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -20,6 +21,8 @@ from ingest.events import DropReason, Event, GapFound, QueueForgotten
 from settings.wire import Frame, split_message_id
 from tests.support.simulated_network import Clock, Network
 from tests.support.simulated_node import FEED, Node, Plan
+
+_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 QUEUES = {"trades": Limits(high=6, low=2), "books": Limits(high=5, low=1, rate=20_000.0, burst=4)}
 
@@ -248,6 +251,9 @@ class Walk:
         self.flushed |= lost
         leader = next((node for node in self.nodes if node.runs and node.tenure.tenure), None)
         self.forgettings.append((len(self.events), lost, leader))
+        # An older state brings back older nonces: a call made under one of those, and still under way, is valid again.
+        under_way = {each.decode() for commands in self.network.abandoned for one in commands for each in _ID.findall(one)}
+        self.may_double |= under_way
         for queue in QUEUES:
             self.may_double |= set(after[queue]) | {each for each, _ in self.consumed[queue]} & self._unconfirmed()
 
