@@ -183,7 +183,7 @@ class Backlog:
         with self._changed:
             if self._closed:
                 return
-            chain.newest = entries[-1].last
+            chain.newest = max(chain.newest, entries[-1].last)  # what was vetoed after it has its number already
             self._tiers.put(chain, entries)
             self._full = self._full or not self._tiers.has_place(chain)
             due = self._notify_at is not None and self._is_due()
@@ -196,14 +196,14 @@ class Backlog:
         with self._changed:
             chain.newest = max(chain.newest, seq)
             if reason != "vetoed":  # that is the user's own word, and final: to have it sent again would bring it again
-                chain.note_unkept(seq)
+                chain.note_unkept(seq, seq)
             self._losses.drop_range(chain.producer, seq, seq, 1, received_us, received_us, reason)
             self._losses.end()
 
     def begin_connection(self, chain: Chain) -> None:
         """Let what was given up before count no more in what is settled."""
         with self._changed:
-            chain.first_unkept = None
+            chain.begin_connection()
             self._notify_at = None
 
     def settled(self, chain: Chain) -> int:
@@ -255,7 +255,7 @@ class Backlog:
             self._tiers.let_go([entry])
             if self._store is not None:
                 self._store.reject(chain.producer, entry, detail)
-            chain.note_unkept(entry.seq)
+            chain.note_unkept(entry.seq, entry.last)
             self._losses.drop(chain.producer, [entry], "rejected")
             self._losses.end()
             room = self._has_room_again() | self._is_due()

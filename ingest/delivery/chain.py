@@ -56,6 +56,7 @@ class Chain:
         self.tail: list[Entry] = []
         self.newest = confirmed  # the highest number that was put
         self.first_unkept: int | None = None  # the first number since the connection began that was dropped
+        self._begun = confirmed  # the last number before the connection began
 
     @classmethod
     def left_by(cls, stored: StoredProducer) -> Chain:
@@ -136,7 +137,13 @@ class Chain:
         self.waiting = deque([entry for entry in self.waiting if not first <= entry.seq <= last])
         return dropped
 
-    def note_unkept(self, seq: int) -> None:
-        """Note that number ``seq`` will never be delivered, so nothing from it on counts as settled."""
-        if self.first_unkept is None or seq < self.first_unkept:
-            self.first_unkept = seq
+    def begin_connection(self) -> None:
+        """Let what was put before, and is or will be given up, count no more in what is settled."""
+        self._begun = self.newest
+        self.first_unkept = None
+
+    def note_unkept(self, first: int, last: int) -> None:
+        """Note that these numbers will never be delivered, so nothing from there on counts as settled."""
+        first = max(first, self._begun + 1)
+        if first <= last and (self.first_unkept is None or first < self.first_unkept):
+            self.first_unkept = first

@@ -130,7 +130,7 @@ class Tiers:
         if chain.unread:
             first = chain.read_to + 1
             self._losses.lose(chain.producer, first, max(chain.newest, first), chain.unread, "damaged")
-            chain.note_unkept(first)
+            chain.note_unkept(first, max(chain.newest, first))
             chain.unread = 0
 
     def _memory_has_place(self) -> bool:
@@ -168,7 +168,7 @@ class Tiers:
     def _give_up(self, chain: Chain, entries: Sequence[Entry], reason: DropReason) -> None:
         if entries:
             self._losses.drop(chain.producer, entries, reason)
-            chain.note_unkept(entries[0].seq)
+            chain.note_unkept(entries[0].seq, entries[-1].last)
 
     def _drop_oldest(self, chain: Chain, entries: Sequence[Entry]) -> bool:
         """Drop from the tier that is full, nothing that was sent; tell whether there is a place for ``entries`` now."""
@@ -185,7 +185,7 @@ class Tiers:
             self.let_go(in_memory)
             chain.unread = max(0, chain.unread - (messages - len(in_memory)))
             self._losses.drop_range(chain.producer, first, last, messages, now_us, now_us, "drop_oldest")
-            chain.note_unkept(first)
+            chain.note_unkept(first, last)
         return self.has_place(chain)
 
     def _read(self, chain: Chain) -> list[Entry]:
