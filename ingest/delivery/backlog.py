@@ -174,7 +174,11 @@ class Backlog:
     def discard(self, chain: Chain, reason: DropReason) -> int:
         """Give up all of a chain of which nothing is under way; return how many messages that was."""
         with self._changed:
-            return self._tiers.discard(chain, reason)
+            lost = self._tiers.discard(chain, reason)
+            room = self._has_room_again()
+        if room:
+            self.on_room()
+        return lost
 
     # What the feed thread does.
 

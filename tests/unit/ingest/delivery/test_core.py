@@ -374,6 +374,14 @@ class TestProducers:
         core.joined(Found(0), 1.0)
         assert core.next(1.0, True) == Send(1000, 1_000_000), "its line did not break"
 
+    def test_under_another_lease_what_was_sent_before_may_be_in_redis(self) -> None:
+        core = make_core()
+        core.follow("p", 3, 0.0, sent=9)
+        assert core.joined(Found(9), 0.0).commit == 9
+        core.follow("p", 3, 0.0, sent=9)
+        with pytest.raises(ForeignWriter):
+            core.joined(Found(10), 0.0)
+
     def test_a_join_that_finds_another_leader_says_so_and_believes_nothing_else(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
