@@ -132,7 +132,7 @@ class Backlog:
         """Begin the chain of a producer that leads, after all others."""
         with self._changed:
             if self._store is not None:
-                self._store.led(producer, epoch)
+                self._store.led(producer, epoch, {chain.producer for chain in self._chains})
             chain = Chain(producer, epoch)
             self._chains.append(chain)
             self._wake()

@@ -6,7 +6,7 @@ loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool import Spool, StoredProducer
@@ -105,15 +105,18 @@ class Store:
         self._where[producer] = self._own
         self._try(self._own, lambda: self._own.add(producer))
 
-    def led(self, producer: str, epoch: int) -> None:
-        """Note that a candidate leads, in every spool; of those before it, only who holds messages is of interest from now on."""
+    def led(self, producer: str, epoch: int, held: Collection[str] = ()) -> None:
+        """Note that a candidate leads, in every spool; of those before it, only who has messages is of interest from now on.
+
+        ``held``: those that have some in memory, which may yet come to the disk.
+        """
         self._leading = producer
         for spool in self._all():
             self._note_leader(spool, producer)
         self._try(self._own, lambda: self._own.taken(producer, epoch))
         for spool in self._all():
             for each in spool.producers():
-                if each.id != producer and not each.messages:
+                if each.id != producer and not each.messages and each.id not in held:
                     self.forget(each.id)
 
     def mark_late(self, producers: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ class KeptBacklog:
         most: int = LARGE,
         durable: bool = True,
         producer: str = "p",
+        epoch: int = 1,
     ) -> None:
         self.clock = ManualClock()
         self.events: list[Event] = []
@@ -50,7 +51,7 @@ class KeptBacklog:
             on_room=self._room,
             clock=self.clock,
         )
-        self.chain = self.lead(producer, 1)
+        self.chain = self.lead(producer, epoch)
 
     @property
     def spool(self) -> Spool:
