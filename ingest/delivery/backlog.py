@@ -268,8 +268,8 @@ class Backlog:
         return True
 
     def tidy(self) -> None:
-        """Let the disk know what is confirmed, if there is anything new and it is time to."""
-        if self._store is None or not self._untidy or self._clock() - self._tidied_at < _TIDY_INTERVAL:
+        """Let the disk know what is confirmed, and see whether it has room again, if there is reason and it is time to."""
+        if self._store is None or not self._is_untidy() or self._clock() - self._tidied_at < _TIDY_INTERVAL:
             return
         with self._changed:
             self._untidy = False
@@ -282,7 +282,7 @@ class Backlog:
     def wait(self, timeout: float) -> None:
         """Wait until there is something to take, or to `tidy`, or somebody wakes us, at most ``timeout`` seconds."""
         with self._changed:
-            if self._untidy:
+            if self._is_untidy():
                 timeout = min(timeout, _TIDY_INTERVAL)
             self._changed.wait_for(lambda: self._woken or self._closed or self._has_waiting(), timeout)
             self._woken = False
@@ -326,6 +326,9 @@ class Backlog:
                 self._store.close()
             self._changed.notify()
 
+    def _is_untidy(self) -> bool:
+        return self._untidy or (self._full and self._store is not None)
+
     # With the lock held.
 
     def _wake(self) -> None:
@@ -360,7 +363,8 @@ class Backlog:
                 self._tiers.lose_unread(chain)
 
     def _settled(self, chain: Chain) -> int:
-        on_disk = self._write_ahead and self._store is not None and self._store.durable and not chain.tail
+        durable = self._write_ahead and self._store is not None and self._store.durable
+        on_disk = durable and not chain.tail and chain.confirmed >= chain.alone_to
         seq = chain.newest if on_disk or chain.is_empty else chain.confirmed
         return seq if chain.first_unkept is None else min(seq, chain.first_unkept - 1)
 

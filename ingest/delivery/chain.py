@@ -26,6 +26,7 @@ class Chain:
       taken: sent, fate unknown, a list per call.
       unread: messages on disk that are not in memory; may be too high for what an earlier process left.
       read_to: the number up to which everything is in memory or done; what is on disk beyond it is unread.
+      alone_to: up to this number, something that was meant for the disk is in memory alone.
       tail: what came when the disk refused, after all that is on disk.
       confirmed: the number up to which Redis has everything.
       late: another producer has led since: what is held here is no longer the feed's newest past.
@@ -48,6 +49,7 @@ class Chain:
         self.confirmed = confirmed
         self.read_to = confirmed
         self.unread = unread
+        self.alone_to = 0
         self.late = late
         self.earlier = earlier
         self.open = not earlier
@@ -136,6 +138,12 @@ class Chain:
         dropped = [entry for entry in self.waiting if first <= entry.seq <= last]
         self.waiting = deque([entry for entry in self.waiting if not first <= entry.seq <= last])
         return dropped
+
+    def lose_disk(self) -> None:
+        """Take that nothing of what is in memory is on disk any more."""
+        self.taken = deque([[entry._replace(stored=False) for entry in batch] for batch in self.taken])
+        self.waiting = deque([entry._replace(stored=False) for entry in self.waiting])
+        self.alone_to = self.read_to
 
     def begin_connection(self) -> None:
         """Let what was put before, and is or will be given up, count no more in what is settled."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from ingest.clock import Monotonic, monotonic
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool import Spool, StoredProducer
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 from ingest.events import Event, SpoolTrouble
+
+#: Seconds for which a disk that refused is not tried again.
+REFUSAL = 1.0
 
 
 class Store:
@@ -32,6 +36,7 @@ class Store:
         durable: bool,
         label: str,
         tell: Callable[[Event], None],
+        clock: Monotonic = monotonic,
     ) -> None:
         self.durable = durable
         #: Called with every producer whose messages on disk are gone with a damaged file.
@@ -42,7 +47,8 @@ class Store:
         self._most = most
         self._label = label
         self._tell = tell
-        self._refused = False  # the disk has no place, whatever we may hold
+        self._clock = clock
+        self._refused_at: float | None = None  # the disk had no place then, whatever we may hold
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
         self._leading = ""
@@ -50,12 +56,16 @@ class Store:
 
     @property
     def is_full(self) -> bool:
-        return self._refused or self._own.size >= self._most
+        return self._is_refused or self._own.size >= self._most
 
     @property
     def has_room_again(self) -> bool:
         """Whether so much has gone that it is worth going on after having been full."""
-        return not self._refused and self._own.size <= self._most * 3 // 4
+        return not self._is_refused and self._own.size <= self._most * 3 // 4
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._refused_at is not None and self._clock() - self._refused_at < REFUSAL
 
     @property
     def size(self) -> int:
@@ -141,18 +151,16 @@ class Store:
                 break
             else:
                 return True
-        self._refused = spool.size < self._most
+        self._refused_at = self._clock() if spool.size < self._most else None
         return False
 
     def read(self, producer: str, after: int, messages: int, size: int) -> list[Entry]:
-        """Return the next entries after a number; none if there is none, or if the file could not be read (told)."""
+        """Return the next entries after a number; none if there is none, or if the file cannot be read and is set aside."""
         spool = self._where[producer]
         try:
             return spool.read(producer, after, messages, size)
-        except SpoolDamaged:
+        except SpoolError:  # whatever it is: to go on as if nothing were there would lose it without a word
             self._set_aside(spool)
-        except SpoolError as error:
-            self._trouble(str(error))
         return []
 
     def confirm(self, producer: str, seq: int) -> None:
@@ -167,7 +175,7 @@ class Store:
             before = spool.size
             self._try(spool, spool.flush)
             if spool.size < before:
-                self._refused = False
+                self._refused_at = None
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
         """Drop the oldest chunks after a number until so many bytes are free: (first, last, messages, bytes) of each."""
@@ -175,7 +183,7 @@ class Store:
         dropped: list[tuple[int, int, int, int]] = []
         self._try(spool, lambda: dropped.extend(spool.drop_oldest(producer, after, size)))
         if dropped:
-            self._refused = False
+            self._refused_at = None
         return dropped
 
     def reject(self, producer: str, entry: Entry, detail: str) -> None:

@@ -7,6 +7,9 @@ its chain is unread on disk and memory has a place, else to disk: so memory, the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain as joined
+from itertools import groupby
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from ingest.delivery.chain import Chain
@@ -20,6 +23,8 @@ ROOM_AGAIN = 0.75
 
 #: How much is brought back from the disk at once.
 _READ_MESSAGES, _READ_BYTES = 1000, 1_000_000
+
+_STORED = attrgetter("stored")
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 
@@ -89,6 +94,7 @@ class Tiers:
             chain.waiting.extend(chain.tail)
             chain.read_to = chain.tail[-1].last
             chain.tail.clear()
+            chain.alone_to = chain.read_to
         if self._spooling and not chain.unread:
             self._spooling = False
             self._tell_spooling(False)
@@ -112,21 +118,25 @@ class Tiers:
         self._losses.end()
         return lost
 
-    def unstored(self, chain: Chain) -> list[Entry]:
-        """Return what of a chain is in memory and not on disk, in order."""
-        return [entry for entry in chain.in_memory() if not entry.stored]
+    def unstored(self, chain: Chain) -> list[list[Entry]]:
+        """Return what of a chain is in memory and not on disk, in order: a list for each stretch without anything stored."""
+        before = joined(joined.from_iterable(chain.taken), chain.waiting)
+        stretches = [list(stretch) for stored, stretch in groupby(before, _STORED) if not stored]
+        return [*stretches, chain.tail[:]] if chain.tail else stretches
 
     def save(self, chain: Chain) -> int:
         """Bring all of a chain that is in memory to the disk; return how many messages could not be, and are given up."""
-        missing = self.unstored(chain)
-        if not missing or (self._store is not None and self._store.append(chain.producer, missing, final=True)):
-            return 0
-        self._losses.drop(chain.producer, missing, "lost")
+        lost = 0
+        for missing in self.unstored(chain):  # not in one, since a chunk that spans what is stored already would hide it
+            if self._store is None or not self._store.append(chain.producer, missing, final=True):
+                self._losses.drop(chain.producer, missing, "lost")
+                lost += len(missing)
         self._losses.end()
-        return len(missing)
+        return lost
 
     def lose_unread(self, chain: Chain) -> None:
         """The file that held a chain's messages is set aside: what is in memory is all that is left."""
+        chain.lose_disk()
         if chain.unread:
             first = chain.read_to + 1
             self._losses.lose(chain.producer, first, max(chain.newest, first), chain.unread, "damaged")

@@ -42,7 +42,7 @@ class KeptBacklog:
         self.spooling: list[bool] = []
         self.rooms = 0
         self.losses = Losses("trades", "label", self.events.append, clock=self.clock)
-        self.store = None if folder is None else kept_store(folder, self.events, most=most, durable=durable)
+        self.store = None if folder is None else kept_store(folder, self.events, self.clock, most=most, durable=durable)
         self.backlog = Backlog(
             Bounds(messages, size, overflow, write_ahead),
             self.losses,
@@ -99,7 +99,9 @@ class KeptBacklog:
         self.rooms += 1
 
 
-def kept_store(folder: Path, events: list[Event], *, most: int = LARGE, durable: bool = True) -> Store:
+def kept_store(
+    folder: Path, events: list[Event], clock: ManualClock | None = None, *, most: int = LARGE, durable: bool = True
+) -> Store:
     """Return a store on the lowest free slot of the feed "trades" in this folder."""
     return Store(
         acquire(folder, "trades", max_bytes=most, fsync="batch"),
@@ -108,10 +110,11 @@ def kept_store(folder: Path, events: list[Event], *, most: int = LARGE, durable:
         durable=durable,
         label="label",
         tell=events.append,
+        clock=clock or ManualClock(),
     )
 
 
 def damage(spool: Spool) -> None:
     """Change a byte of the data of every chunk, as a bad disk would."""
-    spool._file.write(lambda connection: connection.execute("UPDATE chunk SET data = x'00' || substr(data, 2)"))
+    spool._file.write(lambda connection: connection.execute("UPDATE chunk SET data = CAST(x'00' || substr(data, 2) AS BLOB)"))
     spool._rows._decoded = None

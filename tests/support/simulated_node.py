@@ -187,7 +187,8 @@ class Node:
 
     def unsafe(self) -> set[str]:
         """Return the ids of what a SIGKILL would take: in memory alone."""
-        return {entry.id.decode() for chain in self.backlog.chains for entry in self.backlog._tiers.unstored(chain)}
+        stretches = [each for chain in self.backlog.chains for each in self.backlog._tiers.unstored(chain)]
+        return {entry.id.decode() for stretch in stretches for entry in stretch}
 
     def untold(self) -> set[str]:
         """Return the ids of the drops that a SIGKILL would leave without a record: of the episode that goes on."""

@@ -86,7 +86,7 @@ class TestSpilling:
         assert kept.take(10) == list(range(501, 511))
         assert (kept.backlog.unread, len(kept.backlog)) == (1001, 2001)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(
         steps=st.lists(st.tuples(st.sampled_from(["put", "put", "take", "commit", "rewind"]), st.integers(1, 9)), max_size=50),
         write_ahead=st.booleans(),
@@ -143,6 +143,24 @@ class TestWriteAhead:
         kept.take()
         kept.commit(3)
         assert kept.backlog.settled(kept.chain) == 3
+        assert kept.take() == [4, 5]
+        assert kept.backlog.settled(kept.chain) == 3, "under way is neither in Redis nor on disk"
+        kept.commit(5)
+        assert kept.backlog.settled(kept.chain) == 5
+
+    def test_what_the_disk_refused_is_stored_at_the_end_wherever_it_is_by_then(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = KeptBacklog(tmp_path, write_ahead=True)
+        fill(kept, 1, 3, batch=3)
+        with monkeypatch.context() as full:
+            refuse(full)
+            fill(kept, 4, 5)
+        assert kept.take() == [1, 2, 3]
+        assert kept.take(1) == [4]
+        kept.commit(2)
+        assert kept.backlog.save(keeps=True) == Saved(3, 0)
+        assert restarted(kept, tmp_path) == [3, 4, 5]
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +223,16 @@ class TestRefusal:
             fill(kept, 5, 6, batch=2)
         assert kept.backlog.save(keeps=True) == Saved(6, 0)
         assert restarted(kept, tmp_path) == [1, 2, 3, 4, 5, 6]
+
+    def test_what_is_stored_between_is_not_hidden_by_what_is_stored_at_the_end(self, tmp_path: Path) -> None:
+        kept = KeptBacklog(tmp_path, messages=3)
+        fill(kept, 1, 5)
+        kept.take()
+        assert kept.take() == [4, 5]
+        kept.commit(2)
+        fill(kept, 6, 7)  # 3 and 6 were never on disk, 4 and 5 are
+        assert kept.backlog.save(keeps=True) == Saved(5, 0)
+        assert restarted(kept, tmp_path) == [3, 4, 5, 6, 7]
 
     def test_at_the_end_too_it_may_refuse_and_what_it_refuses_is_lost_and_counted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -281,7 +309,9 @@ class TestDropOldest:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    steps=st.lists(st.tuples(st.sampled_from(["put", "put", "take", "commit", "rewind", "tidy"]), st.integers(1, 9)), max_size=60),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "put", "take", "commit", "rewind", "tidy"]), st.integers(1, 9)), max_size=60
+    ),
     overflow=st.sampled_from(["drop_oldest", "drop_newest"]),
     disk=st.sampled_from(["none", "spill", "write ahead"]),
 )
@@ -342,6 +372,7 @@ class TestDamage:
         assert kept.dropped() == [(10, 12, 3)]
         fill(kept, 13, 14)
         kept.commit(2)
+        assert kept.backlog.settled(kept.chain) == 2, "what is in memory alone is not safe any more"
         assert kept.backlog.save(keeps=True) == Saved(9, 0)
         assert restarted(kept, tmp_path) == [3, 4, 5, 6, 7, 8, 9, 13, 14]
 
