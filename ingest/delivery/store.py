@@ -52,6 +52,7 @@ class Store:
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
         self._leading = ""
+        self._found_gaps: list[bytes] = []  # in spools that were adopted
         self._earlier = self._learn(own)
 
     @property
@@ -106,8 +107,8 @@ class Store:
         for spool in adopted:
             self._adopted.append(spool)
             found += self._learn(spool)
-            if gaps := spool.take_gaps():
-                self.save_gaps([*self.take_gaps(), *gaps])
+            self._take_over_gaps(spool)
+            self._let_go_if_empty(spool)
         return found
 
     def add(self, producer: str) -> None:
@@ -125,7 +126,7 @@ class Store:
             self._note_leader(spool, producer)
         self._try(self._own, lambda: self._own.taken(producer, epoch))
         for spool in self._all():
-            for each in spool.producers():
+            for each in self._producers_of(spool):
                 if each.id != producer and not each.messages and each.id not in held:
                     self.forget(each.id)
 
@@ -200,19 +201,15 @@ class Store:
         if spool is None:
             return
         self._try(spool, lambda: spool.forget(producer))
-        if spool in self._adopted and spool not in self._where.values():
-            self._adopted.remove(spool)
-            self._try(spool, spool.close)
+        self._let_go_if_empty(spool)
 
     def take_gaps(self) -> list[bytes]:
         """Return the gap records that an earlier process could not bring to Redis."""
-        records: list[bytes] = []
-        self._try(self._own, lambda: records.extend(self._own.take_gaps()))
-        return records
+        return self._gaps_of(self._own)
 
     def save_gaps(self, records: Sequence[bytes]) -> bool:
-        """Store the gap records that Redis does not have, in place of those stored before."""
-        return self._try(self._own, lambda: self._own.save_gaps(records))
+        """Store the gap records that Redis does not have, in place of those stored before; those found later stay as well."""
+        return self._try(self._own, lambda: self._own.save_gaps([*records, *self._found_gaps]))
 
     def close(self) -> None:
         """Give the files and their locks back."""
@@ -225,12 +222,34 @@ class Store:
     def _learn(self, spool: Spool) -> list[StoredProducer]:
         if spool.set_aside_at_open is not None:
             self._trouble(f"{spool.path} was damaged; it is set aside as {spool.set_aside_at_open}, and what was in it is lost")
-        producers = spool.producers()
+        producers = self._producers_of(spool)
         for each in producers:
             self._where[each.id] = spool
             if each.epoch is not None and (self._newest is None or each.epoch > (self._newest.epoch or 0)):
                 self._newest = each
         return [each for each in producers if each.messages]
+
+    def _producers_of(self, spool: Spool) -> list[StoredProducer]:
+        producers: list[StoredProducer] = []
+        self._try(spool, lambda: producers.extend(spool.producers()))
+        return producers
+
+    def _gaps_of(self, spool: Spool) -> list[bytes]:
+        records: list[bytes] = []
+        self._try(spool, lambda: records.extend(spool.take_gaps()))
+        return records
+
+    def _take_over_gaps(self, spool: Spool) -> None:
+        """Keep what an adopted spool has of gap records for the next start: at this one they were taken up already."""
+        found = self._gaps_of(spool)
+        if found and self._try(self._own, lambda: self._own.save_gaps([*self.take_gaps(), *found])):
+            self._found_gaps += found
+            self._try(spool, lambda: spool.save_gaps(()))
+
+    def _let_go_if_empty(self, spool: Spool) -> None:
+        if spool in self._adopted and spool not in self._where.values():
+            self._adopted.remove(spool)
+            self._try(spool, spool.close)
 
     def _note_leader(self, spool: Spool, producer: str) -> None:
         self._try(spool, lambda: spool.note_leader(producer))

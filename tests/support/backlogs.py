@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -102,16 +103,25 @@ class KeptBacklog:
 def kept_store(
     folder: Path, events: list[Event], clock: ManualClock | None = None, *, most: int = LARGE, durable: bool = True
 ) -> Store:
-    """Return a store on the lowest free slot of the feed "trades" in this folder."""
-    return Store(
-        acquire(folder, "trades", max_bytes=most, fsync="batch"),
-        lambda: adopt(folder, "trades", max_bytes=most, fsync="batch"),
+    """Return a store on the lowest free slot of the feed "trades" in this folder; its files are closed with it at the latest."""
+    opened = [acquire(folder, "trades", max_bytes=most, fsync="batch")]
+
+    def take_over() -> list[Spool]:
+        adopted = adopt(folder, "trades", max_bytes=most, fsync="batch")
+        opened.extend(adopted)
+        return adopted
+
+    store = Store(
+        opened[0],
+        take_over,
         most=most,
         durable=durable,
         label="label",
         tell=events.append,
         clock=clock or ManualClock(),
     )
+    weakref.finalize(store, lambda: [spool.close() for spool in opened])
+    return store
 
 
 def damage(spool: Spool) -> None:
