@@ -132,17 +132,20 @@ class Backlog:
         """Begin the chain of a producer that leads, after all others."""
         with self._changed:
             if self._store is not None:
-                self._store.led(producer, epoch)
+                self._store.led(producer, epoch, {chain.producer for chain in self._chains})
             chain = Chain(producer, epoch)
             self._chains.append(chain)
             self._wake()
         return chain
 
-    def adopt(self) -> None:
-        """Take in what processes that are dead by now left in the folder."""
+    def adopt(self) -> bool:
+        """Take in what processes that are dead by now left in the folder; tell whether there was anything."""
         with self._changed:
-            if self._store is not None:
-                self._take_in(self._store.adopt())
+            if self._store is None:
+                return False
+            found, known = self._store.adopt()
+            self._take_in(found)
+        return known
 
     def fence(self) -> int:
         """Make everything held late, for good: another producer leads; return how many messages that is."""
@@ -174,7 +177,11 @@ class Backlog:
     def discard(self, chain: Chain, reason: DropReason) -> int:
         """Give up all of a chain of which nothing is under way; return how many messages that was."""
         with self._changed:
-            return self._tiers.discard(chain, reason)
+            lost = self._tiers.discard(chain, reason)
+            room = self._has_room_again()
+        if room:
+            self.on_room()
+        return lost
 
     # What the feed thread does.
 
@@ -183,7 +190,7 @@ class Backlog:
         with self._changed:
             if self._closed:
                 return
-            chain.newest = entries[-1].last
+            chain.newest = max(chain.newest, entries[-1].last)  # what was vetoed after it has its number already
             self._tiers.put(chain, entries)
             self._full = self._full or not self._tiers.has_place(chain)
             due = self._notify_at is not None and self._is_due()
@@ -196,14 +203,14 @@ class Backlog:
         with self._changed:
             chain.newest = max(chain.newest, seq)
             if reason != "vetoed":  # that is the user's own word, and final: to have it sent again would bring it again
-                chain.note_unkept(seq)
+                chain.note_unkept(seq, seq)
             self._losses.drop_range(chain.producer, seq, seq, 1, received_us, received_us, reason)
             self._losses.end()
 
     def begin_connection(self, chain: Chain) -> None:
         """Let what was given up before count no more in what is settled."""
         with self._changed:
-            chain.first_unkept = None
+            chain.begin_connection()
             self._notify_at = None
 
     def settled(self, chain: Chain) -> int:
@@ -255,7 +262,7 @@ class Backlog:
             self._tiers.let_go([entry])
             if self._store is not None:
                 self._store.reject(chain.producer, entry, detail)
-            chain.note_unkept(entry.seq)
+            chain.note_unkept(entry.seq, entry.last)
             self._losses.drop(chain.producer, [entry], "rejected")
             self._losses.end()
             room = self._has_room_again() | self._is_due()
@@ -264,8 +271,8 @@ class Backlog:
         return True
 
     def tidy(self) -> None:
-        """Let the disk know what is confirmed, if there is anything new and it is time to."""
-        if self._store is None or not self._untidy or self._clock() - self._tidied_at < _TIDY_INTERVAL:
+        """Let the disk know what is confirmed, and see whether it has room again, if there is reason and it is time to."""
+        if self._store is None or not self._is_untidy() or self._clock() - self._tidied_at < _TIDY_INTERVAL:
             return
         with self._changed:
             self._untidy = False
@@ -278,7 +285,7 @@ class Backlog:
     def wait(self, timeout: float) -> None:
         """Wait until there is something to take, or to `tidy`, or somebody wakes us, at most ``timeout`` seconds."""
         with self._changed:
-            if self._untidy:
+            if self._is_untidy():
                 timeout = min(timeout, _TIDY_INTERVAL)
             self._changed.wait_for(lambda: self._woken or self._closed or self._has_waiting(), timeout)
             self._woken = False
@@ -322,6 +329,9 @@ class Backlog:
                 self._store.close()
             self._changed.notify()
 
+    def _is_untidy(self) -> bool:
+        return self._untidy or (self._full and self._store is not None)
+
     # With the lock held.
 
     def _wake(self) -> None:
@@ -356,7 +366,8 @@ class Backlog:
                 self._tiers.lose_unread(chain)
 
     def _settled(self, chain: Chain) -> int:
-        on_disk = self._write_ahead and self._store is not None and self._store.durable and not chain.tail
+        durable = self._write_ahead and self._store is not None and self._store.durable
+        on_disk = durable and not chain.tail and chain.confirmed >= chain.alone_to
         seq = chain.newest if on_disk or chain.is_empty else chain.confirmed
         return seq if chain.first_unkept is None else min(seq, chain.first_unkept - 1)
 

@@ -26,6 +26,7 @@ class Chain:
       taken: sent, fate unknown, a list per call.
       unread: messages on disk that are not in memory; may be too high for what an earlier process left.
       read_to: the number up to which everything is in memory or done; what is on disk beyond it is unread.
+      alone_to: up to this number, something that was meant for the disk is in memory alone.
       tail: what came when the disk refused, after all that is on disk.
       confirmed: the number up to which Redis has everything.
       late: another producer has led since: what is held here is no longer the feed's newest past.
@@ -48,6 +49,7 @@ class Chain:
         self.confirmed = confirmed
         self.read_to = confirmed
         self.unread = unread
+        self.alone_to = 0
         self.late = late
         self.earlier = earlier
         self.open = not earlier
@@ -56,6 +58,7 @@ class Chain:
         self.tail: list[Entry] = []
         self.newest = confirmed  # the highest number that was put
         self.first_unkept: int | None = None  # the first number since the connection began that was dropped
+        self._begun = confirmed  # the last number before the connection began
 
     @classmethod
     def left_by(cls, stored: StoredProducer) -> Chain:
@@ -140,7 +143,19 @@ class Chain:
         self.waiting = deque([entry for entry in self.waiting if not first <= entry.seq <= last])
         return dropped
 
-    def note_unkept(self, seq: int) -> None:
-        """Note that number ``seq`` will never be delivered, so nothing from it on counts as settled."""
-        if self.first_unkept is None or seq < self.first_unkept:
-            self.first_unkept = seq
+    def lose_disk(self) -> None:
+        """Take that nothing of what is in memory is on disk any more."""
+        self.taken = deque([[entry._replace(stored=False) for entry in batch] for batch in self.taken])
+        self.waiting = deque([entry._replace(stored=False) for entry in self.waiting])
+        self.alone_to = self.read_to
+
+    def begin_connection(self) -> None:
+        """Let what was put before, and is or will be given up, count no more in what is settled."""
+        self._begun = self.newest
+        self.first_unkept = None
+
+    def note_unkept(self, first: int, last: int) -> None:
+        """Note that these numbers will never be delivered, so nothing from there on counts as settled."""
+        first = max(first, self._begun + 1)
+        if first <= last and (self.first_unkept is None or first < self.first_unkept):
+            self.first_unkept = first

@@ -160,7 +160,7 @@ class ChunkRows:
 
     def _entries(self, row: Row) -> list[Entry]:
         run, first, last, messages, _, crc, data = row
-        if chunks.checksum(run, first, last, messages, data) != crc:
+        if type(data) is not bytes or chunks.checksum(run, first, last, messages, data) != crc:  # damage may change the type too
             raise SpoolDamaged(str(self._file.path), f"messages {first} to {last} are not what was written")
         try:
             return chunks.unpack(data)

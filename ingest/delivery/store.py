@@ -6,12 +6,16 @@ loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from ingest.clock import Monotonic, monotonic
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool import Spool, StoredProducer
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 from ingest.events import Event, SpoolTrouble
+
+#: Seconds for which a disk that refused is not tried again.
+REFUSAL = 1.0
 
 
 class Store:
@@ -32,6 +36,7 @@ class Store:
         durable: bool,
         label: str,
         tell: Callable[[Event], None],
+        clock: Monotonic = monotonic,
     ) -> None:
         self.durable = durable
         #: Called with every producer whose messages on disk are gone with a damaged file.
@@ -42,7 +47,8 @@ class Store:
         self._most = most
         self._label = label
         self._tell = tell
-        self._refused = False  # the disk has no place, whatever we may hold
+        self._clock = clock
+        self._refused_at: float | None = None  # the disk had no place then, whatever we may hold
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
         self._leading = ""
@@ -50,12 +56,16 @@ class Store:
 
     @property
     def is_full(self) -> bool:
-        return self._refused or self._own.size >= self._most
+        return self._is_refused or self._own.size >= self._most
 
     @property
     def has_room_again(self) -> bool:
         """Whether so much has gone that it is worth going on after having been full."""
-        return not self._refused and self._own.size <= self._most * 3 // 4
+        return not self._is_refused and self._own.size <= self._most * 3 // 4
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._refused_at is not None and self._clock() - self._refused_at < REFUSAL
 
     @property
     def size(self) -> int:
@@ -85,35 +95,41 @@ class Store:
         earlier, self._earlier = self._earlier, []
         return earlier
 
-    def adopt(self) -> list[StoredProducer]:
-        """Take over what dead processes left in the folder; return their producers that hold messages, oldest first."""
+    def adopt(self) -> tuple[list[StoredProducer], bool]:
+        """Take over what dead processes left in the folder.
+
+        Return their producers that hold messages, and whether there was any spool at all.
+        """
         found: list[StoredProducer] = []
         try:
             adopted = self._adopt()
         except SpoolError as error:
             self._trouble(str(error))
-            return []
+            return [], False
         for spool in adopted:
             self._adopted.append(spool)
             found += self._learn(spool)
-            if gaps := spool.take_gaps():
-                self.save_gaps(gaps)
-        return found
+            self._take_over_gaps(spool)
+            self._let_go_if_empty(spool)
+        return found, bool(adopted)
 
     def add(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead; a disk that refuses costs only what would be known of it later."""
         self._where[producer] = self._own
         self._try(self._own, lambda: self._own.add(producer))
 
-    def led(self, producer: str, epoch: int) -> None:
-        """Note that a candidate leads, in every spool; of those before it, only who holds messages is of interest from now on."""
+    def led(self, producer: str, epoch: int, held: Collection[str] = ()) -> None:
+        """Note that a candidate leads, in every spool; of those before it, only who has messages is of interest from now on.
+
+        ``held``: those that have some in memory, which may yet come to the disk.
+        """
         self._leading = producer
         for spool in self._all():
             self._note_leader(spool, producer)
         self._try(self._own, lambda: self._own.taken(producer, epoch))
         for spool in self._all():
-            for each in spool.producers():
-                if each.id != producer and not each.messages:
+            for each in self._producers_of(spool):
+                if each.id != producer and not each.messages and each.id not in held:
                     self.forget(each.id)
 
     def mark_late(self, producers: Sequence[str]) -> None:
@@ -138,18 +154,16 @@ class Store:
                 break
             else:
                 return True
-        self._refused = spool.size < self._most
+        self._refused_at = self._clock() if spool.size < self._most else None
         return False
 
     def read(self, producer: str, after: int, messages: int, size: int) -> list[Entry]:
-        """Return the next entries after a number; none if there is none, or if the file could not be read (told)."""
+        """Return the next entries after a number; none if there is none, or if the file cannot be read and is set aside."""
         spool = self._where[producer]
         try:
             return spool.read(producer, after, messages, size)
-        except SpoolDamaged:
+        except SpoolError:  # whatever it is: to go on as if nothing were there would lose it without a word
             self._set_aside(spool)
-        except SpoolError as error:
-            self._trouble(str(error))
         return []
 
     def confirm(self, producer: str, seq: int) -> None:
@@ -164,7 +178,7 @@ class Store:
             before = spool.size
             self._try(spool, spool.flush)
             if spool.size < before:
-                self._refused = False
+                self._refused_at = None
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
         """Drop the oldest chunks after a number until so many bytes are free: (first, last, messages, bytes) of each."""
@@ -172,7 +186,7 @@ class Store:
         dropped: list[tuple[int, int, int, int]] = []
         self._try(spool, lambda: dropped.extend(spool.drop_oldest(producer, after, size)))
         if dropped:
-            self._refused = False
+            self._refused_at = None
         return dropped
 
     def reject(self, producer: str, entry: Entry, detail: str) -> None:
@@ -191,15 +205,11 @@ class Store:
             return
         del self._where[producer]
         self._try(spool, lambda: spool.forget(producer))
-        if spool in self._adopted and spool not in self._where.values():
-            self._adopted.remove(spool)
-            self._try(spool, spool.close)
+        self._let_go_if_empty(spool)
 
     def take_gaps(self) -> list[bytes]:
-        """Return the gap records that an earlier process could not bring to Redis."""
-        records: list[bytes] = []
-        self._try(self._own, lambda: records.extend(self._own.take_gaps()))
-        return records
+        """Return the gap records that earlier processes could not bring to Redis; each once."""
+        return self._gaps_of(self._own)
 
     def save_gaps(self, records: Sequence[bytes]) -> bool:
         """Store gap records that Redis does not have."""
@@ -216,12 +226,32 @@ class Store:
     def _learn(self, spool: Spool) -> list[StoredProducer]:
         if spool.set_aside_at_open is not None:
             self._trouble(f"{spool.path} was damaged; it is set aside as {spool.set_aside_at_open}, and what was in it is lost")
-        producers = spool.producers()
+        producers = self._producers_of(spool)
         for each in producers:
             self._where[each.id] = spool
             if each.epoch is not None and (self._newest is None or each.epoch > (self._newest.epoch or 0)):
                 self._newest = each
         return [each for each in producers if each.messages]
+
+    def _producers_of(self, spool: Spool) -> list[StoredProducer]:
+        producers: list[StoredProducer] = []
+        self._try(spool, lambda: producers.extend(spool.producers()))
+        return producers
+
+    def _gaps_of(self, spool: Spool) -> list[bytes]:
+        records: list[bytes] = []
+        self._try(spool, lambda: records.extend(spool.take_gaps()))
+        return records
+
+    def _take_over_gaps(self, spool: Spool) -> None:
+        found = self._gaps_of(spool)
+        if found:
+            self.save_gaps(found)
+
+    def _let_go_if_empty(self, spool: Spool) -> None:
+        if spool in self._adopted and spool not in self._where.values():
+            self._adopted.remove(spool)
+            self._try(spool, spool.close)
 
     def _note_leader(self, spool: Spool, producer: str) -> None:
         self._try(spool, lambda: spool.note_leader(producer))

@@ -16,7 +16,7 @@ from ingest.broker.lease import Leases, Taken, Terms
 from ingest.broker.limits import Limits
 from ingest.clock import Deadline, wall_us
 from ingest.connection.session import To
-from ingest.delivery.backlog import Backlog, Bounds
+from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.core import Pace, PublisherCore
 from ingest.delivery.envelope import Destination, Envelope, PayloadRules
 from ingest.delivery.intake import Intake
@@ -68,7 +68,11 @@ def memory_backlog(messages: int = 1_000_000, size: int = 1 << 30, *, on_room: C
 
 
 class Pipeline:
-    """One feed's intake, backlog and publisher, which leads; what is put is numbered from 1."""
+    """One feed's intake, backlog and publisher, which leads; what is put is numbered from 1.
+
+    Parameters:
+      backlog, chain: instead of its own; a chain without its backlog makes no sense.
+    """
 
     def __init__(
         self,
@@ -79,16 +83,29 @@ class Pipeline:
         backlog: Backlog | None = None,
         after: Callable[[bytes], None] | None = None,
         producer: str | None = None,
+        chain: Chain | None = None,
+        mark_late: Callable[[bytes], bytes] | None = None,
+        spools: bool = False,
     ) -> None:
-        self.producer = producer or new_producer()
+        self.producer = chain.producer if chain is not None else producer or new_producer()
         self.events: list[Event] = []
         self.crashes: list[BaseException] = []
         self.backlog = backlog if backlog is not None else memory_backlog()
         self.intake = Intake(make_envelope, self.backlog, label="trades", publish=self.events.append)
-        self.intake.enter(self.backlog.open(self.producer, 1))
+        self.chain = chain if chain is not None else self.backlog.open(self.producer, 1)
+        self.intake.enter(self.chain)
         self.core = PublisherCore(feed="trades", label="trades", queue="trades", watermarks=limits, pace=pace or Pace())
         self.lead = FixedLead(self.producer)
-        self.publisher = Publisher(self.backlog, line, self.core, self.lead, publish=self.events.append, after=after)
+        self.publisher = Publisher(
+            self.backlog,
+            line,
+            self.core,
+            self.lead,
+            publish=self.events.append,
+            mark_late=mark_late,
+            spools=spools,
+            after=after,
+        )
         self._thread = threading.Thread(target=self._run, name="publish-trades", daemon=True)
 
     def __enter__(self) -> Pipeline:

@@ -9,10 +9,11 @@ import redis
 
 from ingest.broker.keys import Keys
 from ingest.broker.limits import Limits
-from ingest.broker.line import Line, Reply
+from ingest.broker.line import Joined, Line, Reply
 from ingest.delivery.backlog import Entry
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable
-from tests.support.walk import commands_of
+from ingest.events import GapFound
+from tests.support.simulated_network import commands_of
 
 
 class ScriptedConnection:
@@ -58,8 +59,8 @@ def entries(*queues: str) -> list[Entry]:
 def test_a_join_loads_the_script_and_attaches_under_a_fresh_nonce_each_time() -> None:
     connection = ScriptedConnection(*JOINED, *JOINED)
     line = make_line(connection)
-    assert line.join("p", None) == 7
-    assert line.join("p", 3) == 7
+    assert line.join("p", None) == Joined(7)
+    assert line.join("p", 3) == Joined(7)
     load, first, _, second = connection.sent
     assert b"LOAD" in load
     assert b"ns:__feed__.group.feed" in first
@@ -68,7 +69,7 @@ def test_a_join_loads_the_script_and_attaches_under_a_fresh_nonce_each_time() ->
 
 
 def test_an_unknown_producer_is_none() -> None:
-    assert make_line(ScriptedConnection(b"sha", [b"unknown", b"", b"0"])).join("p", None) is None
+    assert make_line(ScriptedConnection(b"sha", [b"unknown", b"", b"0"])).join("p", None) == Joined(None)
 
 
 def test_replies_come_in_the_order_of_the_calls() -> None:
@@ -121,7 +122,7 @@ def test_any_other_error_closes_the_line_and_the_next_join_makes_another(error: 
     assert first.disconnected == 1
     with pytest.raises(BrokerUnreachable, match="closed"):
         line.enqueue_batch("p", 7, 8, entries("a"))
-    assert line.join("p", None) == 7
+    assert line.join("p", None) == Joined(7)
     assert line.depth("a") == 4
 
 
@@ -150,3 +151,61 @@ def test_closing_twice_is_closing_once() -> None:
     line.close()
     line.close()
     assert connection.disconnected == 1
+
+
+def sent_lease(connection: ScriptedConnection) -> list[list[bytes]]:
+    """Return what lease.lua was asked, call by call."""
+    calls = [command.split(b"\r\n")[2::2] for command in connection.sent]
+    return [call[call.index(b"ns:__feed__.group.feed") + 1 :] for call in calls if b"ns:__feed__.group.feed" in call]
+
+
+RENEWED = [[b"ok", b"7"]]
+
+
+def test_a_leader_renews_its_lease_before_it_attaches() -> None:
+    connection = ScriptedConnection(b"sha", RENEWED, JOINED[1])
+    assert make_line(connection).join("late", None, "me") == Joined(7)
+    renew, attach = sent_lease(connection)
+    assert renew == [b"renew", b"5000", b"me", b""]
+    assert attach[:2] == [b"attach", b"late"]
+
+
+def test_where_redis_forgot_the_lease_it_is_taken_again_and_the_position_left_to_the_attach() -> None:
+    taken = [b"taken", b"1", b"", b"", b"", b""]
+    connection = ScriptedConnection(b"sha", [[b"gone", b""]], taken, [b"unknown", b"", b"0"])
+    assert make_line(connection).join("me", None, "me") == Joined(None)
+    _, take, _ = sent_lease(connection)
+    assert take == [b"take", b"me", b"5000", b"", b"", b"", b"1", b"1"]
+
+
+@pytest.mark.parametrize("answers", [[[[b"fenced", b"other"]]], [[[b"gone", b""]], [b"held", b"other", b"3"]]])
+def test_a_join_under_a_lease_that_another_has_attaches_nothing(answers: list[Any]) -> None:
+    connection = ScriptedConnection(b"sha", *answers)
+    assert make_line(connection).join("me", 0, "me") == Joined(None, fenced=True)
+    assert b"attach" not in b"".join(connection.sent).split(b"\r\n")
+    assert connection.disconnected == 0
+
+
+def test_a_call_names_the_leader_that_it_is_made_under() -> None:
+    connection = ScriptedConnection(*JOINED)
+    line = make_line(connection)
+    line.join("p", 0)
+    line.enqueue_batch("p", 7, 8, entries("a"), "me")
+    line.enqueue_batch("p", 7, 8, entries("a"))
+    under_lease, late = sent_lease(connection)[1:]
+    position = [b"p.p", b"0:nonce:", b"7", b"8"]
+    assert [b"me", *position] == under_lease[3:8]
+    assert [b"", *position] == late[3:8]
+    connection.answers = [[b"fenced", b"", 0, 0, b"", 0]] * 2
+    assert line.reply(0) == Reply("fenced")
+
+
+def test_the_record_of_a_gap_needs_no_join() -> None:
+    connection = ScriptedConnection(1)
+    line = make_line(connection)
+    line.record(
+        GapFound(telemetry_id="t", feed="feed", cause="forgotten", from_us=1, to_us=2, producer="p", last_seq=0),
+    )
+    [sent] = connection.sent
+    assert b"ns:__gaps__.group.feed" in sent
+    assert connection.connected == 1

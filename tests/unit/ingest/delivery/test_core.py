@@ -9,9 +9,9 @@ import pytest
 from ingest.broker.limits import Limits
 from ingest.delivery.core import MOST_REFUSALS, SERVER_CODES, Pace, PublisherCore
 from ingest.delivery.pacing import POLL_INTERVAL
-from ingest.delivery.steps import Effect, Idle, Join, Poll, Receive, Reject, Send, Wait
+from ingest.delivery.steps import Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable, ForeignWriter
-from ingest.events import BrokerRecovered, BrokerUnavailable, QueueForgotten
+from ingest.events import BrokerRecovered, BrokerUnavailable, GapFound, QueueForgotten
 
 CUT = BrokerUnreachable("reset")
 
@@ -26,24 +26,32 @@ class Answer:
     error: BrokerRefused | None = None
 
 
+@dataclass(frozen=True)
+class Found:
+    position: int | None
+    fenced: bool = False
+
+
 def refused(code: str, position: int | None = None) -> Answer:
     return Answer("error", position, error=BrokerRefused(code, "…"))
 
 
 def make_core(**pace: int) -> PublisherCore:
-    return PublisherCore(
-        "p",
+    core = PublisherCore(
+        feed="trades",
         label="t",
         queue="trades",
         watermarks=lambda _: Limits(high=20, low=10),
         pace=Pace(**pace),
         uniform=lambda low, high: high,
     )
+    core.follow("p", 0, 0.0)
+    return core
 
 
 def joined_core(**pace: int) -> PublisherCore:
     core = make_core(**pace)
-    core.joined(0, 0.0)
+    core.joined(Found(0), 0.0)
     return core
 
 
@@ -51,13 +59,21 @@ def kinds(effect: Effect) -> list[type]:
     return [type(event) for event in effect.events]
 
 
+def recorded_by(core: PublisherCore, now: float) -> GapFound:
+    """Return the gap that is to be recorded before anything else."""
+    action = core.next(now, True)
+    assert isinstance(action, Record)
+    return action.gap
+
+
 class TestJoining:
-    def test_begins_by_joining_at_zero(self) -> None:
+    def test_begins_where_the_take_of_the_lead_has_put_it(self) -> None:
         core = make_core()
-        assert core.next(0.0, False) == Join(0)
-        assert core.joined(0, 0.0) == Effect(commit=0, rewind=True)
+        assert core.next(0.0, False) == Join(None)
+        assert core.joined(Found(0), 0.0) == Effect(commit=0, rewind=True)
         assert core.next(0.0, False) == Idle()
         assert core.settled
+        assert not core.under_way
 
     def test_a_producer_that_sent_may_not_begin_anew_unnoticed(self) -> None:
         core = joined_core()
@@ -70,49 +86,70 @@ class TestJoining:
         core.sent(1, 5, 5, 0.0)
         core.sent(6, 9, 4, 0.0)
         core.failed(CUT, 1.0)
-        assert core.joined(5, 2.0) == Effect(commit=5, rewind=True)
+        assert core.joined(Found(5), 2.0) == Effect(commit=5, rewind=True)
         assert core.sent(6, 9, 4, 2.0) == 5
 
-    def test_a_redis_that_forgot_is_told_before_the_chain_goes_on(self) -> None:
+    def test_a_redis_that_forgot_is_recorded_before_the_chain_goes_on(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
         core.replied(Answer("ok", 5), 0.0)
         core.sent(6, 9, 4, 0.0)
         core.failed(CUT, 1.0)
-        [event] = core.joined(None, 2.0).events
+        effect = core.joined(Found(None), 2.0)
+        [event] = effect.events
         assert isinstance(event, QueueForgotten)
-        assert (event.confirmed, event.held) == (5, 0)
+        assert (event.confirmed, event.held, effect.commit) == (5, 0, None)
+        gap = recorded_by(core, 2.0)
+        assert (gap.cause, gap.feed, gap.producer, gap.last_seq, gap.count) == ("forgotten", "trades", "p", 0, None)
+        assert 0 < gap.from_us <= gap.to_us
+        core.recorded()
         assert core.next(2.0, True) == Join(5)
-        assert core.joined(5, 2.0) == Effect(commit=5, rewind=True)
+        assert core.joined(Found(5), 2.0) == Effect(commit=5, rewind=True)
 
-    def test_the_forgetting_is_told_once_though_the_next_join_is_lost(self) -> None:
+    def test_until_it_is_recorded_no_join_may_hide_it_and_it_is_told_once(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
         core.replied(Answer("ok", 5), 0.0)
         core.failed(CUT, 1.0)
-        core.joined(None, 2.0)
+        core.joined(Found(None), 2.0)
         core.failed(CUT, 3.0)
-        assert core.next(9.0, True) == Join(5)
+        recorded_by(core, 9.0)
+        core.failed(CUT, 10.0)
+        recorded_by(core, 19.0)
+        core.recorded()
+        core.failed(CUT, 20.0)
+        assert core.next(29.0, True) == Join(5)
 
     def test_an_older_position_is_a_forgetting_and_the_chain_goes_on_from_there(self) -> None:
         core = joined_core()
         core.sent(1, 9, 9, 0.0)
         core.replied(Answer("ok", 9), 0.0)
         core.failed(CUT, 1.0)
-        effect = core.joined(4, 2.0)
-        [event] = effect.events
+        [event] = core.joined(Found(4), 2.0).events
         assert isinstance(event, QueueForgotten)
         assert (event.confirmed, event.held) == (9, 4)
+        assert recorded_by(core, 2.0).last_seq == 4
+        core.recorded()
+        assert core.joined(Found(4), 2.0) == Effect(commit=4, rewind=True)
         assert core.sent(10, 12, 3, 2.0) == 4
         core.failed(CUT, 3.0)
-        assert QueueForgotten not in kinds(core.joined(4, 4.0))
+        assert QueueForgotten not in kinds(core.joined(Found(4), 4.0))
+
+    def test_it_may_begin_anew_only_before_it_sends_again(self) -> None:
+        core = joined_core()
+        core.joined(Found(None), 0.0)
+        core.recorded()
+        core.joined(Found(0), 0.0)
+        core.sent(1, 5, 5, 0.0)
+        core.failed(CUT, 1.0)
+        assert core.next(9.0, True) == Join(None)
 
     def test_a_position_nobody_sent_is_a_foreign_writers(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
         core.failed(CUT, 1.0)
         with pytest.raises(ForeignWriter, match="only 5 were sent"):
-            core.joined(6, 2.0)
+            core.joined(Found(6), 2.0)
 
     def test_at_the_end_too_a_redis_that_forgot_is_told(self) -> None:
         core = joined_core()
@@ -120,7 +157,7 @@ class TestJoining:
         core.sent(1, 5, 5, 0.0)
         core.replied(Answer("ok", 5), 0.0)
         assert core.left(True) == Effect()
-        assert kinds(core.left(False)) == [QueueForgotten]
+        assert kinds(core.left(False)) == [QueueForgotten, GapFound]
 
     def test_waits_longer_from_failure_to_failure(self) -> None:
         core = make_core()
@@ -157,14 +194,14 @@ class TestSending:
         core.sent(1, 5, 5, 0.0)
         effect = core.failed(BrokerTimedOut("5 s"), 5.0)
         assert (effect.close, kinds(effect)) == (True, [BrokerUnavailable])
-        assert kinds(core.joined(5, 7.0)) == [BrokerRecovered]
+        assert kinds(core.joined(Found(5), 7.0)) == [BrokerRecovered]
 
     def test_a_line_that_breaks_without_progress_gets_shorter_calls_and_longer_ones_again(self) -> None:
         core = joined_core(messages=1000, window=1)
         core.sent(1, 400, 400, 0.0)
         for expected in (200, 100, 50):
             core.failed(CUT, 0.0)
-            core.joined(0, 9.0)
+            core.joined(Found(0), 9.0)
             assert core.next(9.0, True) == Send(expected, 1_000_000)
             core.sent(1, expected, expected, 9.0)
         core.replied(Answer("ok", 50), 9.0)
@@ -175,14 +212,14 @@ class TestSending:
         for _ in range(20):
             core.sent(1, 3, 3, 0.0)
             core.failed(CUT, 0.0)
-            core.joined(0, 99.0)
+            core.joined(Found(0), 99.0)
         assert core.next(99.0, True) == Send(1, 1_000_000)
 
     def test_a_line_that_breaks_after_progress_keeps_its_size(self) -> None:
         core = joined_core(messages=1000, window=1)
         core.sent(1, 400, 400, 0.0)
         core.failed(CUT, 0.0)
-        core.joined(400, 9.0)
+        core.joined(Found(400), 9.0)
         assert core.next(9.0, True) == Send(1000, 1_000_000)
 
 
@@ -243,7 +280,7 @@ class TestTrouble:
             effect = core.replied(refused(code), 0.0)
             assert effect.close
             told += kinds(effect)
-            assert kinds(core.joined(0, 99.0)) == []
+            assert kinds(core.joined(Found(0), 99.0)) == []
             assert core.next(99.0, True) == Send(1000, 1_000_000)
         assert told == [BrokerUnavailable]
         core.sent(1, 1, 1, 99.0)
@@ -254,14 +291,14 @@ class TestTrouble:
         core.sent(1, 9, 9, 0.0)
         effect = core.replied(refused("OOM", position=4), 1.0)
         assert (effect.commit, effect.rewind) == (4, False)
-        assert core.joined(4, 2.0) == Effect(commit=4, rewind=True)
+        assert core.joined(Found(4), 2.0) == Effect(commit=4, rewind=True)
 
 
 class TestRefusedMessages:
     def refuse(self, core: PublisherCore, count: int, seq: int = 1, position: int | None = None) -> None:
         core.sent(seq, seq + count - 1, count, 0.0)
         core.replied(refused("ERR", position), 0.0)
-        core.joined(position or seq - 1, 99.0)
+        core.joined(Found(position or seq - 1), 99.0)
 
     def test_is_found_by_sending_one_by_one_and_given_up_after_ten_refusals(self) -> None:
         core = joined_core()
@@ -296,3 +333,75 @@ class TestRefusedMessages:
         for _ in range(MOST_REFUSALS - 1):
             self.refuse(core, 1, seq=2)
         assert isinstance(core.next(99.0, True), Send)
+
+
+class TestProducers:
+    def test_what_an_earlier_process_left_may_stand_anywhere_in_redis(self) -> None:
+        core = make_core()
+        core.follow("old", 40, 0.0, earlier=True)
+        assert core.next(0.0, True) == Join(None)
+        assert core.joined(Found(70), 0.0) == Effect(commit=70, rewind=True)
+        assert core.sent(71, 80, 10, 0.0) == 70
+        core.failed(CUT, 1.0)
+        assert core.joined(Found(80), 2.0).commit == 80
+
+    def test_of_an_earlier_process_nobody_knows_since_when_it_may_be_forgotten(self) -> None:
+        core = make_core()
+        core.follow("old", 40, 0.0, earlier=True)
+        core.joined(Found(None), 0.0)
+        gap = recorded_by(core, 0.0)
+        assert (gap.producer, gap.last_seq, gap.from_us) == ("old", 0, 0)
+
+    def test_turning_to_another_producer_forgets_what_was_about_the_first(self) -> None:
+        core = joined_core()
+        for _ in range(MOST_REFUSALS):
+            core.sent(1, 1, 1, 0.0)
+            core.replied(refused("ERR"), 0.0)
+            core.joined(Found(0), 99.0)
+        assert isinstance(core.next(99.0, True), Reject)
+        core.follow("next", 7, 100.0)
+        assert core.next(100.0, True) == Join(None)
+        core.joined(Found(7), 100.0)
+        assert isinstance(core.next(100.0, True), Send)
+        assert (core.confirmed, core.sent(8, 9, 2, 100.0)) == (7, 7)
+
+    def test_a_call_still_under_way_is_not_the_next_producers(self) -> None:
+        core = joined_core()
+        core.sent(1, 500, 500, 0.0)
+        assert core.under_way
+        core.follow("next", 0, 1.0)
+        assert not core.under_way
+        core.joined(Found(0), 1.0)
+        assert core.next(1.0, True) == Send(1000, 1_000_000), "its line did not break"
+
+    def test_under_another_lease_what_was_sent_before_may_be_in_redis(self) -> None:
+        core = make_core()
+        core.follow("p", 3, 0.0, sent=9)
+        assert core.joined(Found(9), 0.0).commit == 9
+        core.follow("p", 3, 0.0, sent=9)
+        with pytest.raises(ForeignWriter):
+            core.joined(Found(10), 0.0)
+
+    def test_a_join_that_finds_another_leader_says_so_and_believes_nothing_else(self) -> None:
+        core = joined_core()
+        core.sent(1, 5, 5, 0.0)
+        core.failed(CUT, 1.0)
+        assert core.joined(Found(None, fenced=True), 2.0) == Effect(fenced=True)
+        assert core.next(9.0, True) == Join(None)
+
+    def test_a_call_that_was_fenced_is_asked_about(self) -> None:
+        core = joined_core()
+        core.sent(1, 5, 5, 0.0)
+        core.sent(6, 9, 4, 0.0)
+        assert core.replied(Answer("fenced"), 1.0) == Effect()
+        assert core.replied(Answer("fenced"), 1.0) == Effect()
+        assert core.next(9.0, True) == Join(None)
+
+    def test_redis_is_away_after_a_second_failure_and_until_it_is_joined(self) -> None:
+        core = joined_core()
+        core.failed(CUT, 1.0)
+        assert not core.away
+        core.failed(CUT, 2.0)
+        assert core.away
+        core.joined(Found(0), 3.0)
+        assert not core.away

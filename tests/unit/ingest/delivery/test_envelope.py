@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 
 import dramatiq
 import pytest
-from dramatiq.encoder import JSONEncoder, PickleEncoder
+from dramatiq.encoder import Encoder, JSONEncoder, PickleEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.broker.hooks import MessageEncoder
+from ingest.broker.hooks import MessageEncoder, message_encoder
 from ingest.connection.session import To
 from ingest.delivery.backlog import Entry
-from ingest.delivery.envelope import Destination, PayloadRules
+from ingest.delivery.envelope import Destination, PayloadRules, mark_late
 from ingest.errors import PayloadRefused
 from settings.wire import Frame, message_id, new_producer
 from tests.support.delivery import make_envelope
@@ -28,6 +28,11 @@ def seal(*payloads: object, seq: int = 1, **options: Any) -> list[Entry]:
     out: list[Entry] = []
     make_envelope(PRODUCER, **options).seal(payloads, seq, RECEIVED, out)
     return out
+
+
+def other(encoder: Encoder) -> MessageEncoder:
+    """Return an encoder that is not Dramatiq's own."""
+    return MessageEncoder(encoder.encode, encoder.decode, False)
 
 
 def decoded(entry: Entry) -> dramatiq.Message[Any]:
@@ -136,7 +141,7 @@ def test_very_many_destinations_are_not_all_remembered() -> None:
 def test_payload_and_binary_rules(payload: object, rules: PayloadRules, expected: object) -> None:
     assert decoded(seal(payload, rules=rules)[0]).args == (expected,)
     assert decoded(seal(To(payload), rules=rules)[0]).args == (expected,)
-    through_other_encoder = seal(payload, rules=rules, encoder=MessageEncoder(PickleEncoder().encode, False))
+    through_other_encoder = seal(payload, rules=rules, encoder=other(PickleEncoder()))
     assert PickleEncoder().decode(through_other_encoder[0].data)["args"] == (expected,)
 
 
@@ -175,7 +180,7 @@ def test_options_that_cannot_be_encoded_are_refused_at_once() -> None:
 
 def test_another_encoder_of_the_process_writes_whole_messages() -> None:
     encoder = PickleEncoder()
-    options = {"encoder": MessageEncoder(encoder.encode, False), "destination": Destination("q", "a", {"max_age": 1})}
+    options = {"encoder": other(encoder), "destination": Destination("q", "a", {"max_age": 1})}
     plain, routed = seal({1, 2}, To((1, 2), queue="r", options={"tag": {3}}), **options)
     fields = encoder.decode(plain.data)
     assert fields["args"] == ({1, 2},)
@@ -191,9 +196,17 @@ def test_an_encoder_that_raises_refuses_the_payload_and_not_the_next() -> None:
                 raise LookupError("not today")
             return super().encode(data)
 
-    envelope = make_envelope(PRODUCER, encoder=MessageEncoder(Moody().encode, False))
+    envelope = make_envelope(PRODUCER, encoder=other(Moody()))
     out: list[Entry] = []
     with pytest.raises(PayloadRefused, match="LookupError: not today"):
         envelope.seal(["bad"], 1, RECEIVED, out)
     envelope.seal(["good"], 1, RECEIVED, out)
     assert decoded(out[0]).args == ("good",)
+
+
+@pytest.mark.parametrize("encoder", [message_encoder(), other(PickleEncoder())], ids=["json", "another"])
+def test_a_late_message_says_so_and_is_the_same_in_all_else(encoder: MessageEncoder) -> None:
+    [entry] = seal({"a": 1}, seq=7, encoder=encoder, destination=Destination("q", "a", {"max_age": 1}))
+    late, before = encoder.decode(mark_late(encoder, entry.data)), encoder.decode(entry.data)
+    assert late["options"].pop("frame") == {**before["options"].pop("frame"), "late": True}
+    assert late == before

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from ingest.broker.limits import Limits
-from ingest.broker.line import Reply
+from ingest.broker.line import Joined, Reply
 from ingest.delivery import pacing
-from ingest.delivery.backlog import Backlog, Entry
+from ingest.delivery.backlog import Entry
 from ingest.delivery.core import MOST_REFUSALS
 from ingest.errors import BrokerError, BrokerRefused, BrokerUnreachable
-from ingest.events import BrokerUnavailable, MessageRejected
-from tests.support.delivery import Pipeline
+from ingest.events import BrokerUnavailable, FramesDropped, GapFound, QueueForgotten
+from tests.support.backlogs import KeptBacklog
+from tests.support.delivery import Pipeline, memory_backlog
 from tests.support.waiting import wait_until
 
 
@@ -23,25 +24,39 @@ class FakeLine:
 
     def __init__(self, *answers: Reply | BrokerError | None) -> None:
         self.answers = list(answers)
-        self.position = 0
+        self.positions: dict[str, int] = {}
+        self.joins: list[tuple[str, str]] = []
         self.calls: list[tuple[int, list[int]]] = []
+        self.leaders: list[str] = []
+        self.data: list[bytes] = []
         self.replies: list[Reply | BrokerError | None] = []
         self.left: list[str] = []
+        self.recorded: list[GapFound] = []
         self.closed = 0
         self.depths = 0
         self.broken: Exception | None = None
+        self.other_leads = False
+        self.forgot = False
 
-    def join(self, producer: str, base: int | None) -> int | None:
+    def join(self, producer: str, base: int | None, leader: str = "") -> Joined:
         if self.broken is not None:
             raise self.broken
+        self.joins.append((producer, leader))
         self.replies.clear()
-        return self.position
+        if self.other_leads and leader:
+            return Joined(None, fenced=True)
+        if self.forgot and base is None:
+            return Joined(None)
+        self.forgot = False
+        return Joined(base if base is not None else self.positions.get(producer, 0))
 
-    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry]) -> None:
+    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry], leader: str = "") -> None:
         self.calls.append((prev, [entry.seq for entry in messages]))
+        self.leaders.append(leader)
+        self.data += [entry.data for entry in messages]
         answer = self.answers.pop(0) if self.answers else Reply("ok", last)
         if isinstance(answer, Reply) and answer.position is not None:
-            self.position = answer.position
+            self.positions[producer] = answer.position
         self.replies.append(answer)
 
     def reply(self, timeout: float) -> Reply | None:
@@ -61,12 +76,20 @@ class FakeLine:
         self.left.append(producer)
         return True
 
+    def record(self, gap: GapFound) -> None:
+        self.recorded.append(gap)
+
     def close(self) -> None:
         self.closed += 1
 
 
 def pipeline(line: FakeLine, **options: object) -> Pipeline:
     return Pipeline(line, lambda _: Limits(high=1000, low=10), **options)  # type: ignore[arg-type]
+
+
+def has_waiting(feed: Pipeline) -> bool:
+    chain = feed.backlog.first
+    return chain is not None and chain.has_waiting
 
 
 def test_publishes_in_order_and_takes_leave_when_drained() -> None:
@@ -77,13 +100,14 @@ def test_publishes_in_order_and_takes_leave_when_drained() -> None:
         assert feed.drain(10)
     assert [seq for _, call in line.calls for seq in call] == list(range(1, 251))
     assert (feed.publisher.enqueued, line.left, line.closed, feed.crashes) == (250, [feed.producer], 1, [])
+    assert set(line.leaders) == {feed.producer}
 
 
 def test_tells_the_hook_of_every_message_once_it_is_in() -> None:
     seen: list[bytes] = []
     with pipeline(FakeLine(Reply("full", 0, "trades", 1)), after=seen.append) as feed:
         feed.put("a", "b")
-        wait_until(lambda: feed.core.retries == 0 and feed.backlog.has_waiting, 10, "the pause")
+        wait_until(lambda: feed.core.retries == 0 and has_waiting(feed), 10, "the pause")
         assert seen == []
         feed.publisher.stop()
     with pipeline(FakeLine(), after=seen.append) as feed:
@@ -102,17 +126,16 @@ def test_a_broken_line_is_closed_and_the_rest_sent_again() -> None:
     assert (line.closed, feed.publisher.retries) == (2, 1)
 
 
-def test_a_message_refused_again_and_again_is_dropped_counted_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_refused_again_and_again_is_given_up_counted_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "LONGEST_BACKOFF", 0.02)
     no = Reply("error", error=BrokerRefused("ERR", "no"))
-    with pipeline(FakeLine(*[no] * MOST_REFUSALS)) as feed:
+    kept = KeptBacklog()
+    with pipeline(FakeLine(*[no] * MOST_REFUSALS), backlog=kept.backlog, chain=kept.chain) as feed:
         feed.put("bad")
-        wait_until(lambda: feed.publisher.rejected == 1, 30, "the rejection")
+        wait_until(lambda: kept.losses.counts["rejected"] == 1, 30, "the rejection")
         feed.put("good")
         feed.emptied()
-    [event] = feed.told(MessageRejected)
-    assert isinstance(event, MessageRejected)
-    assert (event.seq, feed.publisher.enqueued) == (1, 1)
+    assert (kept.dropped(), feed.publisher.enqueued) == ([(1, 1, 1)], 1)
 
 
 def test_without_redis_a_drain_ends_at_its_deadline_and_everything_is_left() -> None:
@@ -121,8 +144,21 @@ def test_without_redis_a_drain_ends_at_its_deadline_and_everything_is_left() -> 
     with pipeline(line) as feed:
         feed.put("a", "b")
         wait_until(lambda: feed.told(BrokerUnavailable), 10, "the outage")
+        began = time.monotonic()
         assert not feed.drain(0.3)
-    assert (feed.backlog.close(), line.left) == (2, [])
+        assert time.monotonic() - began >= 0.3
+    assert (len(feed.backlog), line.left) == (2, [])
+
+
+def test_without_redis_a_drain_ends_at_once_where_the_rest_can_be_kept_on_disk() -> None:
+    line = FakeLine()
+    line.broken = BrokerUnreachable("refused")
+    with pipeline(line, spools=True) as feed:
+        feed.put("a", "b")
+        wait_until(lambda: feed.core.away, 10, "the outage")
+        began = time.monotonic()
+        assert not feed.drain(60)
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
@@ -136,7 +172,7 @@ def test_a_stop_ends_every_wait(answer: Reply | None) -> None:
         started = time.monotonic()
         feed.publisher.stop()
     assert time.monotonic() - started < 10
-    assert feed.backlog.close() == 1
+    assert len(feed.backlog) == 1
 
 
 def test_an_idle_publisher_ends_at_once() -> None:
@@ -157,8 +193,7 @@ def test_a_fault_of_ours_comes_out_of_run_and_the_next_run_loses_nothing() -> No
         feed.publisher.stop()
         feed.publisher.run()
     assert [type(each) for each in feed.crashes] == [ZeroDivisionError]
-    again = Pipeline(line, lambda _: Limits(), backlog=feed.backlog)
-    with again:
+    with pipeline(line, backlog=feed.backlog, chain=feed.chain) as again:
         again.emptied()
     assert line.calls == [(0, [1])]
 
@@ -177,7 +212,127 @@ def test_a_farewell_that_redis_does_not_hear_is_no_failure() -> None:
 
 def test_a_full_queue_is_polled_and_not_hammered() -> None:
     line = FakeLine(Reply("full", 0, "trades", 1000))
-    with pipeline(line, backlog=Backlog(10, 10_000)) as feed:
+    with pipeline(line, backlog=memory_backlog(10, 10_000)) as feed:
         feed.put("a")
         wait_until(lambda: line.depths >= 3, 10, "three polls")
         assert len(line.calls) == 1
+
+
+class TestLead:
+    def test_without_one_nothing_is_sent_and_a_drain_waits_for_none(self) -> None:
+        line = FakeLine()
+        with pipeline(line) as feed:
+            feed.lead.leader = ""
+            feed.put("a")
+            assert not feed.drain(60)
+        assert (line.calls, len(feed.backlog)) == ([], 1)
+
+    def test_a_join_that_finds_another_leader_says_so(self) -> None:
+        line = FakeLine()
+        line.other_leads = True
+        with pipeline(line) as feed:
+            feed.put("a")
+            wait_until(lambda: feed.lead.lost == [feed.producer], 10, "the word")
+        assert line.calls == []
+
+    def test_a_call_that_is_fenced_leads_to_a_join_and_to_the_same_word(self) -> None:
+        line = FakeLine(Reply("fenced"))
+        with pipeline(line) as feed:
+            wait_until(lambda: feed.core.settled, 10, "the first join")
+            line.other_leads = True
+            feed.put("a")
+            wait_until(lambda: feed.lead.lost == [feed.producer], 10, "the word")
+        assert len(line.calls) == 1
+
+    def test_what_is_late_needs_no_leader_and_says_that_it_is_late(self) -> None:
+        line = FakeLine()
+        with pipeline(line, mark_late=lambda data: b"late " + data) as feed:
+            feed.lead.leader = ""
+            feed.put("a")
+            feed.backlog.fence()
+            feed.emptied()
+        assert line.joins[-1] == (feed.producer, "")
+        assert line.leaders == [""]
+        assert line.data[0].startswith(b"late ")
+
+    def test_what_is_late_and_not_wanted_is_given_up_after_its_calls_are_settled(self) -> None:
+        line = FakeLine()
+        kept = KeptBacklog()
+        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
+            feed.lead.leader = ""
+            feed.put("a", "b")
+            kept.backlog.fence()
+            wait_until(lambda: kept.losses.counts["fenced"] == 2, 10, "the drop")
+        assert line.calls == []
+        assert line.joins, "what Redis has of it is asked for first"
+        assert kept.dropped() == [(1, 2, 2)]
+
+    def test_of_what_is_late_nothing_that_redis_has_is_called_dropped(self) -> None:
+        line = FakeLine(None, None)
+        kept = KeptBacklog()
+        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
+            feed.put("a")
+            wait_until(lambda: line.calls, 10, "a call that gets no reply")
+            feed.put("b")
+            wait_until(lambda: len(line.calls) == 2, 10, "another")
+            line.positions[feed.producer] = 1  # the first was executed, and nobody knows
+            feed.lead.leader = ""
+            kept.backlog.fence()
+            wait_until(lambda: len(kept.backlog) == 0, 10, "the end of both")
+        assert (kept.dropped(), feed.publisher.enqueued, feed.crashes) == ([(2, 2, 1)], 1, [])
+
+    def test_a_feed_that_was_full_can_be_read_again_after_that(self) -> None:
+        kept = KeptBacklog(messages=2)
+        with pipeline(FakeLine(), backlog=kept.backlog, chain=kept.chain) as feed:
+            feed.lead.leader = ""
+            feed.put("a", "b")
+            assert not kept.backlog.has_room()
+            kept.backlog.fence()
+            wait_until(kept.backlog.has_room, 10, "room")
+            assert kept.rooms == 1
+
+
+class TestChains:
+    def test_the_next_begins_when_the_first_is_through_and_has_taken_leave(self) -> None:
+        line = FakeLine()
+        with pipeline(line, mark_late=lambda data: data) as feed:
+            feed.put("a", "b")
+            feed.emptied()
+            second = feed.backlog.open("q", 2)
+            feed.intake.enter(second)
+            feed.lead.leader = "q"
+            feed.put("c")
+            feed.emptied()
+        assert [producer for producer, _ in line.joins][-1] == "q"
+        assert line.left[0] == feed.producer
+        assert line.calls[-1] == (0, [1])
+
+    def test_a_chain_that_comes_before_ours_makes_the_calls_under_way_void(self, tmp_path: object) -> None:
+        line = FakeLine(None)
+        kept = KeptBacklog()
+        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
+            feed.put("a")
+            wait_until(lambda: line.calls, 10, "the call that gets no reply")
+            closed = line.closed
+            feed.lead.leader = "anew"
+            feed.emptied()
+            assert line.closed > closed
+        assert line.calls == [(0, [1]), (0, [1])]
+        assert line.leaders == [feed.producer, "anew"]
+
+    def test_what_redis_forgot_is_recorded_before_anything_is_attached(self) -> None:
+        line = FakeLine()
+        with pipeline(line) as feed:
+            feed.put("a", "b")
+            feed.emptied()
+            line.forgot = True
+            feed.publisher.doubt()
+            wait_until(lambda: not line.forgot, 10, "the new beginning")
+            feed.put("c")
+            feed.emptied()
+        [gap] = line.recorded
+        assert (gap.cause, gap.producer) == ("forgotten", feed.producer)
+        assert feed.told(GapFound) == [gap]
+        assert len(feed.told(QueueForgotten)) == 1
+        assert line.calls[-1] == (2, [3])
+        assert feed.told(FramesDropped) == []
