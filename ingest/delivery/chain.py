@@ -82,8 +82,12 @@ class Chain:
         return self.taken[-1][-1].last if self.taken else self.confirmed
 
     def in_memory(self) -> Iterator[Entry]:
-        """Yield all that is in memory, in order; what is on disk alone lies before the tail."""
-        return joined(joined.from_iterable(self.taken), self.waiting, self.tail)
+        """Yield all that is in memory, in order."""
+        return joined(self.in_memory_before_disk(), self.tail)
+
+    def in_memory_before_disk(self) -> Iterator[Entry]:
+        """Yield what is in memory and comes before what is on disk alone."""
+        return joined(joined.from_iterable(self.taken), self.waiting)
 
     def remember(self, entries: Sequence[Entry]) -> None:
         """Append to what is in memory; nothing may be unread."""

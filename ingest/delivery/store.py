@@ -52,7 +52,6 @@ class Store:
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
         self._leading = ""
-        self._found_gaps: list[bytes] = []  # in spools that were adopted
         self._earlier = self._learn(own)
 
     @property
@@ -194,12 +193,14 @@ class Store:
             self._try(spool, lambda: spool.reject(producer, entry, detail))
 
     def forget(self, producer: str) -> None:
-        """Forget a producer of which nothing is held; the one that leads stays known: it shows later whether Redis forgot."""
-        if producer == self._leading:
-            return
-        spool = self._where.pop(producer, None)
+        """Forget a producer, and all that is stored of it; the one that led last stays known: it shows later if Redis forgot."""
+        spool = self._where.get(producer)
         if spool is None:
             return
+        if producer == self._leading:
+            self._try(spool, lambda: _empty(spool, producer))
+            return
+        del self._where[producer]
         self._try(spool, lambda: spool.forget(producer))
         self._let_go_if_empty(spool)
 
@@ -208,8 +209,8 @@ class Store:
         return self._gaps_of(self._own)
 
     def save_gaps(self, records: Sequence[bytes]) -> bool:
-        """Store the gap records that Redis does not have, in place of those stored before; those found later stay as well."""
-        return self._try(self._own, lambda: self._own.save_gaps([*records, *self._found_gaps]))
+        """Store gap records that Redis does not have."""
+        return self._try(self._own, lambda: self._own.save_gaps(records))
 
     def close(self) -> None:
         """Give the files and their locks back."""
@@ -242,9 +243,8 @@ class Store:
     def _take_over_gaps(self, spool: Spool) -> None:
         """Keep what an adopted spool has of gap records for the next start: at this one they were taken up already."""
         found = self._gaps_of(spool)
-        if found and self._try(self._own, lambda: self._own.save_gaps([*self.take_gaps(), *found])):
-            self._found_gaps += found
-            self._try(spool, lambda: spool.save_gaps(()))
+        if found and not self.save_gaps(found):
+            self._try(spool, lambda: spool.save_gaps(found))  # else they would go with its close
 
     def _let_go_if_empty(self, spool: Spool) -> None:
         if spool in self._adopted and spool not in self._where.values():
@@ -281,3 +281,10 @@ class Store:
 
     def _trouble(self, detail: str) -> None:
         self._tell(SpoolTrouble(telemetry_id=self._label, detail=detail))
+
+
+def _empty(spool: Spool, producer: str) -> None:
+    for each in spool.producers():
+        if each.id == producer and each.messages:
+            spool.confirm(producer, each.last)
+            spool.flush()

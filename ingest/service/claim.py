@@ -94,7 +94,7 @@ class Claim:
         """Take the answer to a renewal: a Redis that knows less than it confirmed has forgotten."""
         if answer.status == "fenced":
             self._tenure.fenced(renewal.producer, answer.leader)
-        elif answer.status == "gone" or answer.seq is None or answer.seq < self._confirmed:
+        elif answer.status == "gone" or (answer.seq or 0) < self._confirmed:
             self._publisher.doubt()
 
     def attempt(self, leases: Leases) -> None:

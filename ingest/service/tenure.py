@@ -87,7 +87,9 @@ class Tenure:
         with self._lock:
             if self._chain is None or self._chain.producer != producer:
                 return
-            self._chain = None
+            chain, self._chain = self._chain, None
+            if self._entered != producer:
+                self._backlog.end(chain)  # the feed's thread has never seen it, and never will
             held = self._backlog.fence()
         self._publish(LeaseLost(telemetry_id=self._label, leader=leader, held=held))
         self._changed()

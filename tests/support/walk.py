@@ -6,6 +6,7 @@ queues afterwards is checked message by message.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -20,6 +21,8 @@ from ingest.events import DropReason, Event, GapFound, QueueForgotten
 from settings.wire import Frame, split_message_id
 from tests.support.simulated_network import Clock, Network
 from tests.support.simulated_node import FEED, Node, Plan
+
+_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 QUEUES = {"trades": Limits(high=6, low=2), "books": Limits(high=5, low=1, rate=20_000.0, burst=4)}
 
@@ -48,7 +51,7 @@ class Walk:
         self.killed: set[str] = set()  # in memory alone when their process was killed
         self.untold: set[str] = set()  # of an episode of drops that was going on when its process was killed
         self.flushed: set[str] = set()
-        self.forgettings: list[tuple[int, set[str], bool]] = []  # events so far, what was lost, whether anybody knows of it
+        self.forgettings: list[tuple[int, set[str], Node | None]] = []  # events so far, what was lost, who could notice
         self.may_double: set[str] = set()
         self.lost = 0
         self.deepest: Counter[str] = Counter()
@@ -127,7 +130,9 @@ class Walk:
         node = self.chance.choice(self.nodes)
         if not node.runs:
             node.start()
-        elif self.chance.random() < 0.5:
+            return
+        self._bury(node)
+        if self.chance.random() < 0.5:
             self.killed |= node.unsafe()
             self.untold |= node.untold()
             node.kill()
@@ -192,13 +197,21 @@ class Walk:
                 in_time = self.numbers[each]
 
     def _check_forgetting_is_told(self) -> None:
-        """After every forgetting that took a message and that anybody could notice, there is a record of it."""
+        """After every forgetting that took a message there is a record of it, if the leader of that time lived to notice."""
         got = {each for consumed in self.consumed.values() for each, _ in consumed}
-        for at, flushed, witnessed in self.forgettings:
-            if not witnessed or flushed <= got:
+        for at, flushed, witness in self.forgettings:
+            if witness is None or flushed <= got:
                 continue
-            told = [event for event in self.events[at:] if isinstance(event, GapFound) and event.cause == "forgotten"]
-            assert told, f"forgotten without a word: {sorted(flushed - got)[:3]}"
+            assert self._told_since(at), f"forgotten without a word: {sorted(flushed - got)[:3]}"
+
+    def _told_since(self, at: int) -> bool:
+        return any(isinstance(event, GapFound) and event.cause == "forgotten" for event in self.events[at:])
+
+    def _bury(self, node: Node) -> None:
+        """A supervisor ends: what it has not told by now it never will."""
+        self.forgettings = [
+            (at, lost, None if witness is node and not self._told_since(at) else witness) for at, lost, witness in self.forgettings
+        ]
 
     def _check_drops_are_recorded(self) -> None:
         spans = [
@@ -236,7 +249,11 @@ class Walk:
         now = self._queued()
         lost = {each for queue in QUEUES for each in set(now[queue]) - set(after[queue])}
         self.flushed |= lost
-        self.forgettings.append((len(self.events), lost, any(node.knows_of_a_lead for node in self.nodes)))
+        leader = next((node for node in self.nodes if node.runs and node.tenure.tenure), None)
+        self.forgettings.append((len(self.events), lost, leader))
+        # An older state brings back older nonces: a call made under one of those, and still under way, is valid again.
+        under_way = {each.decode() for commands in self.network.abandoned for one in commands for each in _ID.findall(one)}
+        self.may_double |= under_way
         for queue in QUEUES:
             self.may_double |= set(after[queue]) | {each for each, _ in self.consumed[queue]} & self._unconfirmed()
 
