@@ -138,11 +138,14 @@ class Backlog:
             self._wake()
         return chain
 
-    def adopt(self) -> None:
-        """Take in what processes that are dead by now left in the folder."""
+    def adopt(self) -> bool:
+        """Take in what processes that are dead by now left in the folder; tell whether there was anything."""
         with self._changed:
-            if self._store is not None:
-                self._take_in(self._store.adopt())
+            if self._store is None:
+                return False
+            found, known = self._store.adopt()
+            self._take_in(found)
+        return known
 
     def fence(self) -> int:
         """Make everything held late, for good: another producer leads; return how many messages that is."""

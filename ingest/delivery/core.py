@@ -112,20 +112,20 @@ class PublisherCore:
         self._full: tuple[str, FullQueue] | None = None
         self._refusals = 0
         self._refused: Reject | None = None
-        self.follow("", 0, 0, 0.0)
+        self.follow("", 0, 0.0)
 
-    def follow(self, producer: str, confirmed: int, sent: int | None, now: float) -> None:
-        """Go on with a producer of which Redis has said it holds everything up to ``confirmed``.
+    def follow(self, producer: str, confirmed: int, now: float, *, sent: int = 0, earlier: bool = False) -> None:
+        """Go on with another producer, or under another lease, after numbers up to ``sent`` were sent.
 
-        ``sent`` is the highest number that was ever sent; None where nobody knows, because it was a process that is gone.
+        ``earlier``: a producer of a process that is gone, so Redis may hold more than we know.
         """
         self.begin(now)
         self._lost = None
         self._producer = producer
-        self._since_us = 0 if sent is None else wall_us()
+        self._since_us = 0 if earlier else wall_us()
         self._confirmed = confirmed  # what Redis said last
         self._prev = confirmed  # the last number of the call before
-        self._sent = sent
+        self._sent = None if earlier else max(sent, confirmed)  # the highest number ever sent, if we know it
         self._may_begin = False  # whether Redis is right not to know the producer
         self._gap: GapFound | None = None  # what Redis forgot, not yet recorded
         self._refused = None

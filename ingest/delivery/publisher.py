@@ -177,7 +177,8 @@ class Publisher:
         if self._core.under_way:
             self._line.close()  # those calls are void once the next join has set a fresh nonce
         self._chain, self._leader = chain, leader
-        self._core.follow(chain.producer, chain.confirmed, None if chain.earlier else chain.sent_to, self._clock())
+        now, sent = self._clock(), chain.sent_to
+        self._core.follow(chain.producer, chain.confirmed, now, sent=sent, earlier=chain.earlier)
 
     def _advance(self, chain: Chain) -> Effect:
         if self._core.settled:

@@ -95,20 +95,23 @@ class Store:
         earlier, self._earlier = self._earlier, []
         return earlier
 
-    def adopt(self) -> list[StoredProducer]:
-        """Take over what dead processes left in the folder; return their producers that hold messages, oldest first."""
+    def adopt(self) -> tuple[list[StoredProducer], bool]:
+        """Take over what dead processes left in the folder.
+
+        Return their producers that hold messages, and whether there was any spool at all.
+        """
         found: list[StoredProducer] = []
         try:
             adopted = self._adopt()
         except SpoolError as error:
             self._trouble(str(error))
-            return []
+            return [], False
         for spool in adopted:
             self._adopted.append(spool)
             found += self._learn(spool)
             self._take_over_gaps(spool)
             self._let_go_if_empty(spool)
-        return found
+        return found, bool(adopted)
 
     def add(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead; a disk that refuses costs only what would be known of it later."""
@@ -205,7 +208,7 @@ class Store:
         self._let_go_if_empty(spool)
 
     def take_gaps(self) -> list[bytes]:
-        """Return the gap records that an earlier process could not bring to Redis."""
+        """Return the gap records that earlier processes could not bring to Redis; each once."""
         return self._gaps_of(self._own)
 
     def save_gaps(self, records: Sequence[bytes]) -> bool:
@@ -241,7 +244,6 @@ class Store:
         return records
 
     def _take_over_gaps(self, spool: Spool) -> None:
-        """Keep what an adopted spool has of gap records for the next start: at this one they were taken up already."""
         found = self._gaps_of(spool)
         if found and not self.save_gaps(found):
             self._try(spool, lambda: spool.save_gaps(found))  # else they would go with its close

@@ -7,6 +7,7 @@ its chain is unread on disk and memory has a place, else to disk: so memory, the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain as joined
 from itertools import groupby
 from operator import attrgetter
 from typing import Literal, NamedTuple
@@ -22,6 +23,8 @@ ROOM_AGAIN = 0.75
 
 #: How much is brought back from the disk at once.
 _READ_MESSAGES, _READ_BYTES = 1000, 1_000_000
+
+_STORED = attrgetter("stored")
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 
@@ -89,8 +92,9 @@ class Tiers:
             self._remember(chain, read)
         if not chain.unread and chain.tail:
             chain.waiting.extend(chain.tail)
-            chain.read_to = chain.alone_to = chain.tail[-1].last
+            chain.read_to = chain.tail[-1].last
             chain.tail.clear()
+            chain.alone_to = chain.read_to
         if self._spooling and not chain.unread:
             self._spooling = False
             self._tell_spooling(False)
@@ -115,17 +119,18 @@ class Tiers:
         return lost
 
     def unstored(self, chain: Chain) -> list[list[Entry]]:
-        """Return what of a chain is in memory and not on disk, in order; cut where something on disk lies in between."""
-        in_turn = groupby(chain.in_memory_before_disk(), key=attrgetter("stored"))
-        return [list(entries) for stored, entries in in_turn if not stored] + ([chain.tail] if chain.tail else [])
+        """Return what of a chain is in memory and not on disk, in order: a list for each stretch without anything stored."""
+        before = joined(joined.from_iterable(chain.taken), chain.waiting)
+        stretches = [list(stretch) for stored, stretch in groupby(before, _STORED) if not stored]
+        return [*stretches, chain.tail[:]] if chain.tail else stretches
 
     def save(self, chain: Chain) -> int:
         """Bring all of a chain that is in memory to the disk; return how many messages could not be, and are given up."""
         lost = 0
-        for entries in self.unstored(chain):
-            if self._store is None or not self._store.append(chain.producer, entries, final=True):
-                self._losses.drop(chain.producer, entries, "lost")
-                lost += len(entries)
+        for missing in self.unstored(chain):  # not in one, since a chunk that spans what is stored already would hide it
+            if self._store is None or not self._store.append(chain.producer, missing, final=True):
+                self._losses.drop(chain.producer, missing, "lost")
+                lost += len(missing)
         self._losses.end()
         return lost
 

@@ -43,6 +43,7 @@ class Claim:
 
     Parameters:
       position: what the feed's session said of its place, as JSON; "" if nothing.
+      adopted: called when spools of dead processes were taken over, and gap records with them.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Claim:
         publisher: Doubting,
         *,
         position: Callable[[], str],
+        adopted: Callable[[], None] = lambda: None,
         publish: Publish,
         clock: Monotonic = monotonic,
     ) -> None:
@@ -65,6 +67,7 @@ class Claim:
         self._tenure = tenure
         self._publisher = publisher
         self._position = position
+        self._adopted = adopted
         self._publish = publish
         self._clock = clock
         self._candidate = ""
@@ -111,7 +114,8 @@ class Claim:
             leases.release(renewal.feed, renewal.producer, renewal.position)
 
     def _attempt(self, leases: Leases) -> None:
-        self._backlog.adopt()
+        if self._backlog.adopt():
+            self._adopted()
         if not self._candidate:
             self._candidate = new_producer()
             self._backlog.propose(self._candidate)

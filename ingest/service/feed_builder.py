@@ -103,6 +103,7 @@ class FeedBuilder:
             tenure,
             publisher,
             position=lambda: status.position_text or "",
+            adopted=partial(self._take_up_gaps, feed, backlog),
             publish=self._publish,
         )
         reading = self._reading(feed, code, intake, status, tenure, wakeup, stop)

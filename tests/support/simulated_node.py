@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -187,8 +188,8 @@ class Node:
 
     def unsafe(self) -> set[str]:
         """Return the ids of what a SIGKILL would take: in memory alone."""
-        unstored = [group for chain in self.backlog.chains for group in self.backlog._tiers.unstored(chain)]
-        return {entry.id.decode() for group in unstored for entry in group}
+        stretches = [each for chain in self.backlog.chains for each in self.backlog._tiers.unstored(chain)]
+        return {entry.id.decode() for stretch in stretches for entry in stretch}
 
     def untold(self) -> set[str]:
         """Return the ids of the drops that a SIGKILL would leave without a record: of the episode that goes on."""
@@ -216,13 +217,17 @@ class Node:
             self.step()
         self.publisher._line.close()
         lost = self.backlog.save(keeps=True).lost
-        try:
+        with suppress(BrokerError):
             self.claim.release(self._leases)
-        except BrokerError:
-            pass
         self.backlog.close()
         self.runs = False
         return lost
+
+    @property
+    def knows_of_a_lead(self) -> bool:
+        """Whether this supervisor can notice that Redis forgot: it leads, or has seen who does, or its spool tells."""
+        newest = self.backlog.newest
+        return self.runs and (self.tenure.tenure > 0 or self.claim._seen is not None or newest is not None)
 
     @property
     def is_through(self) -> bool:

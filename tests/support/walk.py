@@ -35,7 +35,14 @@ class Walk:
     """
 
     def __init__(
-        self, broker: RateLimitedBroker, client: redis.Redis, chance: Random, folder: Path, *, nodes: int = 2, forgets: bool = False
+        self,
+        broker: RateLimitedBroker,
+        client: redis.Redis,
+        chance: Random,
+        folder: Path,
+        *,
+        nodes: int = 2,
+        forgets: bool = False,
     ) -> None:
         self.chance = chance
         self.client = client
@@ -58,9 +65,7 @@ class Walk:
         self.snapshot: dict[bytes, bytes] | None = None
         self.snapshot_ids: dict[str, list[str]] = {}
         plan = self._plan(folder, nodes)
-        self.nodes = [
-            Node(name, plan, broker, self.network, chance, QUEUES, self.events, self.dropped) for name in range(nodes)
-        ]
+        self.nodes = [Node(name, plan, broker, self.network, chance, QUEUES, self.events, self.dropped) for name in range(nodes)]
 
     def run(self, steps: int) -> None:
         """Walk; then calm down, let every late command happen, and empty the backlogs."""
@@ -169,7 +174,8 @@ class Walk:
             assert set(got) <= set(sent), "a message that nobody sent"
             assert missing <= excused, f"lost without a word: {sorted(missing - excused)[:3]}"
             if not self.forgets:
-                given_up = {each for each, reason in self.dropped.items() if reason != "lost"}  # what was under way at a stop may arrive
+                # What was under way at a stop without a disk counts as lost, and may have arrived.
+                given_up = {each for each, reason in self.dropped.items() if reason != "lost"}
                 assert not given_up & set(got), "dropped and yet delivered"
             assert self.deepest[queue] <= QUEUES[queue].high or self.forgets, "deeper than its watermark"
         self._check_drops_are_recorded()
@@ -210,7 +216,8 @@ class Walk:
     def _bury(self, node: Node) -> None:
         """A supervisor ends: what it has not told by now it never will."""
         self.forgettings = [
-            (at, lost, None if witness is node and not self._told_since(at) else witness) for at, lost, witness in self.forgettings
+            (at, lost, None if witness is node and not self._told_since(at) else witness)
+            for at, lost, witness in self.forgettings
         ]
 
     def _check_drops_are_recorded(self) -> None:

@@ -28,7 +28,7 @@ def make_core(**pace: int) -> PublisherCore:
         pace=Pace(**pace),
         uniform=lambda low, high: high,
     )
-    core.follow("p", 0, 0, 0.0)
+    core.follow("p", 0, 0.0)
     return core
 
 
@@ -321,7 +321,7 @@ class TestRefusedMessages:
 class TestProducers:
     def test_what_an_earlier_process_left_may_stand_anywhere_in_redis(self) -> None:
         core = make_core()
-        core.follow("old", 40, None, 0.0)
+        core.follow("old", 40, 0.0, earlier=True)
         assert core.next(0.0, True) == Join(None)
         assert core.joined(Joined(70), 0.0) == Effect(commit=70, rewind=True)
         assert core.sent(71, 80, 10, 0.0) == 70
@@ -330,7 +330,7 @@ class TestProducers:
 
     def test_of_an_earlier_process_nobody_knows_since_when_it_may_be_forgotten(self) -> None:
         core = make_core()
-        core.follow("old", 40, None, 0.0)
+        core.follow("old", 40, 0.0, earlier=True)
         core.joined(Joined(None), 0.0)
         gap = recorded_by(core, 0.0)
         assert (gap.producer, gap.last_seq, gap.from_us) == ("old", 0, 0)
@@ -342,7 +342,7 @@ class TestProducers:
             core.replied(refused("ERR"), 0.0)
             core.joined(Joined(0), 99.0)
         assert isinstance(core.next(99.0, True), Reject)
-        core.follow("next", 7, 7, 100.0)
+        core.follow("next", 7, 100.0)
         assert core.next(100.0, True) == Join(None)
         core.joined(Joined(7), 100.0)
         assert isinstance(core.next(100.0, True), Send)
@@ -352,16 +352,16 @@ class TestProducers:
         core = joined_core()
         core.sent(1, 500, 500, 0.0)
         assert core.under_way
-        core.follow("next", 0, 0, 1.0)
+        core.follow("next", 0, 1.0)
         assert not core.under_way
         core.joined(Joined(0), 1.0)
         assert core.next(1.0, True) == Send(1000, 1_000_000), "its line did not break"
 
     def test_under_another_lease_what_was_sent_before_may_be_in_redis(self) -> None:
         core = make_core()
-        core.follow("p", 3, 9, 0.0)
+        core.follow("p", 3, 0.0, sent=9)
         assert core.joined(Joined(9), 0.0).commit == 9
-        core.follow("p", 3, 9, 0.0)
+        core.follow("p", 3, 0.0, sent=9)
         with pytest.raises(ForeignWriter):
             core.joined(Joined(10), 0.0)
 
