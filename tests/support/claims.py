@@ -46,6 +46,7 @@ class Contender:
         self.events: list[Event] = []
         self.entered: list[Chain] = []
         self.changes = 0
+        self.gaps: list[bytes] = []
         self.position = ""
         self.doubts = Doubts()
         self.leases = Leases(client, KEYS, "", seconds)
@@ -61,6 +62,7 @@ class Contender:
             self.tenure,
             self.doubts,
             position=lambda: self.position,
+            adopted=lambda: self.gaps.extend(self.backlog.take_gaps()),
             publish=self.events.append,
             clock=self.clock,
         )

@@ -200,6 +200,16 @@ class TestRestart:
         assert [chain.producer for chain in standby.backlog.chains] == [first, standby.tenure.leader]
         assert len(standby.backlog) == 3
 
+    def test_gap_records_that_a_dead_process_left_are_taken_up_once(self, client: redis.Redis, tmp_path: Path) -> None:
+        leader, standby = Contender(client, tmp_path), Contender(client, tmp_path)
+        leader.attempt()
+        standby.attempt()
+        assert leader.backlog.save_gaps([b"a gap"])
+        ends(leader)
+        standby.attempt()
+        standby.attempt()
+        assert standby.gaps == [b"a gap"]
+
     def test_what_a_process_left_that_others_have_overtaken_is_late(self, client: redis.Redis, tmp_path: Path) -> None:
         old, between = Contender(client, tmp_path), Contender(client)
         old.attempt()
