@@ -199,10 +199,14 @@ class PublisherCore:
         self._state = _State.SENDING
         return Effect(commit=position, rewind=True, events=self._outage.joined(now))
 
-    def recorded(self) -> None:
-        """Take that the record of what Redis forgot is stored: the next join may begin where we know ourselves to be."""
-        self._gap = None
-        self._may_begin = True
+    def recorded(self) -> GapFound | None:
+        """Take that what Redis forgot is recorded, or is left to others to record; return it, if there was anything.
+
+        The next join may begin where we know ourselves to be.
+        """
+        gap, self._gap = self._gap, None
+        self._may_begin = self._may_begin or gap is not None
+        return gap
 
     def sent(self, first: int, last: int, count: int, now: float) -> int:
         """Note a call that is about to be sent, of numbers ``first`` to ``last``; return the ``prev`` that goes with it."""

@@ -176,6 +176,7 @@ class Publisher:
             return
         if self._core.under_way:
             self._line.close()  # those calls are void once the next join has set a fresh nonce
+        self._tell_gap()
         self._chain, self._leader = chain, leader
         now, sent = self._clock(), chain.sent_to
         self._core.follow(chain.producer, chain.confirmed, now, sent=sent, earlier=chain.earlier)
@@ -209,8 +210,7 @@ class Publisher:
                 return self._core.joined(self._line.join(chain.producer, base, self._leader), self._clock())
             case Record(gap):
                 self._line.record(gap)
-                self._core.recorded()
-                self._publish(gap)
+                self._tell_gap()
             case Reject(seq, detail):
                 self._core.rejected()
                 self._backlog.reject(chain, seq, detail)
@@ -258,7 +258,14 @@ class Publisher:
         self._chain = None
         return effect
 
+    def _tell_gap(self) -> None:
+        """Tell what Redis forgot; whoever hears of it records it as well, where we have not come to that."""
+        gap = self._core.recorded()
+        if gap is not None:
+            self._publish(gap)
+
     def _take_leave(self) -> None:
+        self._tell_gap()
         chain = self._chain
         if chain is not None and chain.is_empty and self._core.settled:
             self._apply(chain, self._finish(chain))

@@ -25,7 +25,7 @@ from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.delivery.spool import Spool, acquire, adopt
 from ingest.delivery.store import Store
-from ingest.errors import BrokerError
+from ingest.errors import BrokerError, SpoolError
 from ingest.events import DropReason, Event
 from ingest.service.claim import Claim
 from ingest.service.tenure import Tenure
@@ -191,6 +191,18 @@ class Node:
         stretches = [each for chain in self.backlog.chains for each in self.backlog._tiers.unstored(chain)]
         return {entry.id.decode() for stretch in stretches for entry in stretch}
 
+    def unflushed(self) -> set[str]:
+        """Return the ids of what is confirmed and still on disk: replayed after a kill, which is harmless if Redis remembers."""
+        stored: dict[str, int] = {}
+        for spool in self._spools:
+            with suppress(SpoolError):  # one that was let go of
+                stored |= dict(spool._file.rows("SELECT id, confirmed FROM producer"))
+        return {
+            message_id(chain.producer, seq)
+            for chain in self.backlog.chains
+            for seq in range(stored.get(chain.producer, chain.confirmed) + 1, chain.confirmed + 1)
+        }
+
     def untold(self) -> set[str]:
         """Return the ids of the drops that a SIGKILL would leave without a record: of the episode that goes on."""
         episode = self.backlog._losses._episode
@@ -231,7 +243,8 @@ class Node:
 
     @property
     def is_through(self) -> bool:
-        return len(self.backlog) == 0 and len(self.backlog.chains) == 1 and bool(self.tenure.tenure)
+        settled = self.publisher._core.settled and bool(self.tenure.tenure)
+        return settled and len(self.backlog) == 0 and len(self.backlog.chains) == 1
 
     def _enter(self, chain: Chain) -> None:
         self.chain = chain

@@ -140,6 +140,8 @@ class Walk:
         if self.chance.random() < 0.5:
             self.killed |= node.unsafe()
             self.untold |= node.untold()
+            if self.forgets:
+                self.may_double |= node.unflushed()
             node.kill()
         else:
             self.lost += node.stop(self.chance.choice([0, 3, 200]))
