@@ -63,9 +63,11 @@ class Chain:
     @classmethod
     def left_by(cls, stored: StoredProducer) -> Chain:
         """Return the chain that an earlier process left on disk."""
-        return cls(
+        chain = cls(
             stored.id, stored.epoch or 0, confirmed=stored.confirmed, unread=stored.messages, late=stored.late, earlier=True
         )
+        chain.newest = max(stored.confirmed, stored.last)
+        return chain
 
     @property
     def has_waiting(self) -> bool:

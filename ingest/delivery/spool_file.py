@@ -200,8 +200,9 @@ class SpoolFile:
             raise SpoolTooNew(str(self.path), f"its format is {version}, this version knows {FORMAT}; update, or move it away")
         if version < FORMAT and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise SpoolDamaged(str(self.path), "it is a database, but no spool")
-        pragma(f"page_size = {PAGE_SIZE}")
-        pragma("auto_vacuum = INCREMENTAL")
+        if version < FORMAT:  # else the second would write, and on a full disk what waits there could not even be read
+            pragma(f"page_size = {PAGE_SIZE}")
+            pragma("auto_vacuum = INCREMENTAL")
         if pragma("journal_mode = WAL") != "wal":
             raise SpoolUnusable(str(self.path), "its file system takes no write-ahead log")
         # What a full disk must take for a checkpoint is at most what the ballast gives.

@@ -245,8 +245,8 @@ class Store:
 
     def _take_over_gaps(self, spool: Spool) -> None:
         found = self._gaps_of(spool)
-        if found:
-            self.save_gaps(found)
+        if found and not self.save_gaps(found):
+            self._try(spool, lambda: spool.save_gaps(found))  # else they would go with its close
 
     def _let_go_if_empty(self, spool: Spool) -> None:
         if spool in self._adopted and spool not in self._where.values():

@@ -14,10 +14,9 @@ from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.gaps import Before
 from ingest.delivery.backlog import Backlog
-from ingest.errors import BrokerError, BrokerRefused
+from ingest.delivery.outage import Outage
+from ingest.errors import BrokerError
 from ingest.events import (
-    BrokerRecovered,
-    BrokerUnavailable,
     FeedNameTaken,
     GapFound,
     LeaseTaken,
@@ -78,7 +77,8 @@ class Claim:
         self._seen_at = 0.0
         self._waits_since: float | None = None
         self._told_at = 0.0
-        self._failing_since: float | None = None
+        self._outage = Outage(label)
+        self._failures = 0
 
     @property
     def leads(self) -> bool:
@@ -101,7 +101,7 @@ class Claim:
             self._publisher.doubt()
 
     def attempt(self, leases: Leases) -> None:
-        """Try to take the lead; a Redis that refuses is told of once."""
+        """Try to take the lead; a Redis that does not let us is told of once, and when it does again."""
         try:
             self._attempt(leases)
         except BrokerError as error:
@@ -205,16 +205,14 @@ class Claim:
         )
 
     def _failed(self, error: BrokerError) -> None:
-        if self._failing_since is None:
-            self._failing_since = self._clock()
-            if isinstance(error, BrokerRefused):
-                self._publish(BrokerUnavailable(telemetry_id=self._label, detail=str(error)))
+        self._failures += 1
+        for event in self._outage.failed(error, self._failures, self._clock()):
+            self._publish(event)
 
     def _recovered(self) -> None:
-        if self._failing_since is not None:
-            seconds = self._clock() - self._failing_since
-            self._failing_since = None
-            self._publish(BrokerRecovered(telemetry_id=self._label, seconds=seconds))
+        self._failures = 0
+        for event in self._outage.ended(self._clock()):
+            self._publish(event)
 
 
 def _value(position: str) -> Any:

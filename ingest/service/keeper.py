@@ -31,6 +31,7 @@ class Keeper:
         self._clock = clock
         self._renew_at = 0.0
         self._woken = Event()
+        self._stands_down = False
         self._ended = False
 
     def run(self) -> None:
@@ -44,9 +45,13 @@ class Keeper:
         """Look at once: a lead was lost."""
         self._woken.set()
 
+    def stand_down(self) -> None:
+        """Take no lead any more: a feed that is to end would not use it, and nobody would know of the gap before it."""
+        self._stands_down = True
+
     def stop(self) -> None:
         """Let `run` end; the leases stay ours until `release` or their time is over."""
-        self._ended = True
+        self._stands_down = self._ended = True
         self._woken.set()
 
     def turn(self) -> None:
@@ -57,7 +62,7 @@ class Keeper:
             with suppress(BrokerError):  # the publishers tell of it
                 self._renew()
         for claim in self._claims:
-            if not claim.leads and not self._ended:
+            if not claim.leads and not self._stands_down:
                 claim.attempt(self._leases)
 
     def release(self, deadline: Deadline) -> None:

@@ -94,6 +94,7 @@ class Supervisor:
         be goes to the disk as well. Last the leases are given back, so that the next leader finds all in its place. A second
         signal ends every wait.
         """
+        self._plant.keeper.stand_down()
         for runner in self._runners:
             runner.stop_reading()
         closing = Deadline(min(CLOSING, deadline.remaining() / 2))

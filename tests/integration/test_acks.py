@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -15,8 +16,10 @@ from ingest.delivery.intake import Intake
 from ingest.errors import PayloadDropped
 from ingest.events import ConnectionLost, GapFound
 from ingest.testing import ScriptedConnection, ScriptedServer
+from settings.wire import new_producer
+from tests.support.backlogs import KeptBacklog
 from tests.support.connections import CollectingSink
-from tests.support.delivery import Pipeline, make_envelope, payloads, publishing
+from tests.support.delivery import Pipeline, payloads, publishing
 from tests.support.feeds import RunningFeed
 from tests.support.redis_server import Valkey
 from tests.support.waiting import wait_until
@@ -198,7 +201,8 @@ def test_a_stop_acknowledges_what_is_safe_and_nothing_else():
 
 def sink_of(pipeline: Pipeline, wake: Callable[[], None]) -> Intake:
     """Return the intake of a pipeline that tells a feed when something is safe."""
-    return Intake(make_envelope(pipeline.producer), pipeline.backlog, label="trades", publish=pipeline.events.append, wake=wake)
+    pipeline.backlog.on_room = wake
+    return pipeline.intake
 
 
 @pytest.mark.parametrize("count", [1, 3000])
@@ -245,3 +249,26 @@ def test_while_redis_stands_still_nothing_is_acknowledged(shared_valkey: Valkey)
                 feed.wait_for(lambda: not stalled.is_set(), "a second without an ack")
             server.wait_until(lambda: len(server.recordings[0].texts) == 2, "the second ack")
     assert heard == []
+
+
+def test_on_a_disk_that_outlives_the_process_it_is_acknowledged_while_redis_stands_still(shared_valkey: Valkey, tmp_path: Path):
+    kept = KeptBacklog(tmp_path, messages=100, write_ahead=True, producer=new_producer())
+
+    def script(connection: ScriptedConnection) -> None:
+        for number in range(1, 301):
+            connection.send(envelope(number))
+        for number in range(1, 301):
+            connection.expect(acknowledged(number), timeout=20)
+
+    with publishing(shared_valkey.url, backlog=kept.backlog, chain=kept.chain) as pipeline:
+        feed: RunningFeed
+        sink = sink_of(pipeline, wake=lambda: feed.wake())
+        with (
+            ScriptedServer(script) as server,
+            shared_valkey.stalled(),
+            RunningFeed(server.url, Slack, sink=sink, ping_interval=0) as feed,
+        ):
+            server.wait_until(lambda: server.recordings and len(server.recordings[0].texts) == 300, "all acks", timeout=30)
+            assert sum(one.messages for one in kept.spool.producers()) == 300
+        pipeline.emptied()
+    assert payloads(shared_valkey.client()) == list(range(1, 301))

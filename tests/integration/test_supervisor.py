@@ -72,7 +72,7 @@ def test_sigterm_under_load_while_redis_stops_and_goes_and_loses_replies_keeps_a
             assert supervisor.wait() == 0
     arrived = payloads_in(client)
     assert arrived == numbers(len(arrived))
-    assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} lost=0" in supervisor.log
+    assert f"read={len(arrived)} emitted={len(arrived)} enqueued={len(arrived)} spooled=0 lost=0" in supervisor.log
 
 
 def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):

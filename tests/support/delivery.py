@@ -154,7 +154,8 @@ class Pipeline:
 def leading(broker: RateLimitedBroker, feed: str = "trades", **options: Any) -> Iterator[Pipeline]:
     """Run one feed's pipeline on this broker, under a lease that is given back at the end."""
     leases = Leases(broker.client, broker.keys, "", 60.0)
-    producer = new_producer()
+    chain = options.get("chain")
+    producer = chain.producer if chain is not None else new_producer()
     assert isinstance(leases.take(feed, producer, Terms(60.0)), Taken), "another pipeline leads this feed"
     with Pipeline(broker.line(feed, "", Terms(60.0)), broker.limits, producer=producer, **options) as pipeline:
         try:
@@ -165,10 +166,12 @@ def leading(broker: RateLimitedBroker, feed: str = "trades", **options: Any) -> 
 
 
 @contextmanager
-def publishing(url: str, *, pace: Pace | None = None, backlog: Backlog | None = None, **limits: Any) -> Iterator[Pipeline]:
+def publishing(
+    url: str, *, pace: Pace | None = None, backlog: Backlog | None = None, chain: Chain | None = None, **limits: Any
+) -> Iterator[Pipeline]:
     """Run one feed's pipeline with a broker of its own; wide limits unless ``limits`` or ``queues`` say otherwise."""
     limits.setdefault("limits", Limits(high=10**6, low=1))
-    with made_broker(url, **limits) as broker, leading(broker, pace=pace, backlog=backlog) as pipeline:
+    with made_broker(url, **limits) as broker, leading(broker, pace=pace, backlog=backlog, chain=chain) as pipeline:
         yield pipeline
 
 

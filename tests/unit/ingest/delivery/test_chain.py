@@ -116,7 +116,7 @@ def test_has_something_to_take_wherever_it_waits(what: str) -> None:
 def test_one_that_an_earlier_process_left_is_complete_and_begins_after_what_was_confirmed() -> None:
     chain = Chain.left_by(StoredProducer("old", 7, 40, True, 12, 999, 35, 52))
     assert (chain.producer, chain.epoch, chain.confirmed, chain.read_to, chain.unread) == ("old", 7, 40, 40, 12)
-    assert (chain.late, chain.earlier, chain.open) == (True, True, False)
+    assert (chain.late, chain.earlier, chain.open, chain.newest) == (True, True, False, 52)
     assert Chain.left_by(StoredProducer("never led", None, 0, False, 1, 9, 1, 1)).epoch == 0
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from ingest.broker.limits import Limits
+from ingest.broker.line import Joined, Reply
 from ingest.delivery.core import MOST_REFUSALS, SERVER_CODES, Pace, PublisherCore
 from ingest.delivery.pacing import POLL_INTERVAL
 from ingest.delivery.steps import Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
@@ -16,24 +15,8 @@ from ingest.events import BrokerRecovered, BrokerUnavailable, GapFound, QueueFor
 CUT = BrokerUnreachable("reset")
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: str
-    position: int | None = None
-    queue: str = "trades"
-    depth: int = 0
-    wait: float = 0.0
-    error: BrokerRefused | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    position: int | None
-    fenced: bool = False
-
-
-def refused(code: str, position: int | None = None) -> Answer:
-    return Answer("error", position, error=BrokerRefused(code, "…"))
+def refused(code: str, position: int | None = None) -> Reply:
+    return Reply("error", position, error=BrokerRefused(code, "…"))
 
 
 def make_core(**pace: int) -> PublisherCore:
@@ -51,7 +34,7 @@ def make_core(**pace: int) -> PublisherCore:
 
 def joined_core(**pace: int) -> PublisherCore:
     core = make_core(**pace)
-    core.joined(Found(0), 0.0)
+    core.joined(Joined(0), 0.0)
     return core
 
 
@@ -70,7 +53,7 @@ class TestJoining:
     def test_begins_where_the_take_of_the_lead_has_put_it(self) -> None:
         core = make_core()
         assert core.next(0.0, False) == Join(None)
-        assert core.joined(Found(0), 0.0) == Effect(commit=0, rewind=True)
+        assert core.joined(Joined(0), 0.0) == Effect(commit=0, rewind=True)
         assert core.next(0.0, False) == Idle()
         assert core.settled
         assert not core.under_way
@@ -86,16 +69,16 @@ class TestJoining:
         core.sent(1, 5, 5, 0.0)
         core.sent(6, 9, 4, 0.0)
         core.failed(CUT, 1.0)
-        assert core.joined(Found(5), 2.0) == Effect(commit=5, rewind=True)
+        assert core.joined(Joined(5), 2.0) == Effect(commit=5, rewind=True)
         assert core.sent(6, 9, 4, 2.0) == 5
 
     def test_a_redis_that_forgot_is_recorded_before_the_chain_goes_on(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
-        core.replied(Answer("ok", 5), 0.0)
+        core.replied(Reply("ok", 5), 0.0)
         core.sent(6, 9, 4, 0.0)
         core.failed(CUT, 1.0)
-        effect = core.joined(Found(None), 2.0)
+        effect = core.joined(Joined(None), 2.0)
         [event] = effect.events
         assert isinstance(event, QueueForgotten)
         assert (event.confirmed, event.held, effect.commit) == (5, 0, None)
@@ -104,14 +87,14 @@ class TestJoining:
         assert 0 < gap.from_us <= gap.to_us
         core.recorded()
         assert core.next(2.0, True) == Join(5)
-        assert core.joined(Found(5), 2.0) == Effect(commit=5, rewind=True)
+        assert core.joined(Joined(5), 2.0) == Effect(commit=5, rewind=True)
 
     def test_until_it_is_recorded_no_join_may_hide_it_and_it_is_told_once(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
-        core.replied(Answer("ok", 5), 0.0)
+        core.replied(Reply("ok", 5), 0.0)
         core.failed(CUT, 1.0)
-        core.joined(Found(None), 2.0)
+        core.joined(Joined(None), 2.0)
         core.failed(CUT, 3.0)
         recorded_by(core, 9.0)
         core.failed(CUT, 10.0)
@@ -123,23 +106,23 @@ class TestJoining:
     def test_an_older_position_is_a_forgetting_and_the_chain_goes_on_from_there(self) -> None:
         core = joined_core()
         core.sent(1, 9, 9, 0.0)
-        core.replied(Answer("ok", 9), 0.0)
+        core.replied(Reply("ok", 9), 0.0)
         core.failed(CUT, 1.0)
-        [event] = core.joined(Found(4), 2.0).events
+        [event] = core.joined(Joined(4), 2.0).events
         assert isinstance(event, QueueForgotten)
         assert (event.confirmed, event.held) == (9, 4)
         assert recorded_by(core, 2.0).last_seq == 4
         core.recorded()
-        assert core.joined(Found(4), 2.0) == Effect(commit=4, rewind=True)
+        assert core.joined(Joined(4), 2.0) == Effect(commit=4, rewind=True)
         assert core.sent(10, 12, 3, 2.0) == 4
         core.failed(CUT, 3.0)
-        assert QueueForgotten not in kinds(core.joined(Found(4), 4.0))
+        assert QueueForgotten not in kinds(core.joined(Joined(4), 4.0))
 
     def test_it_may_begin_anew_only_before_it_sends_again(self) -> None:
         core = joined_core()
-        core.joined(Found(None), 0.0)
+        core.joined(Joined(None), 0.0)
         core.recorded()
-        core.joined(Found(0), 0.0)
+        core.joined(Joined(0), 0.0)
         core.sent(1, 5, 5, 0.0)
         core.failed(CUT, 1.0)
         assert core.next(9.0, True) == Join(None)
@@ -149,13 +132,13 @@ class TestJoining:
         core.sent(1, 5, 5, 0.0)
         core.failed(CUT, 1.0)
         with pytest.raises(ForeignWriter, match="only 5 were sent"):
-            core.joined(Found(6), 2.0)
+            core.joined(Joined(6), 2.0)
 
     def test_at_the_end_too_a_redis_that_forgot_is_told(self) -> None:
         core = joined_core()
         assert core.left(False) == core.left(True) == Effect()
         core.sent(1, 5, 5, 0.0)
-        core.replied(Answer("ok", 5), 0.0)
+        core.replied(Reply("ok", 5), 0.0)
         assert core.left(True) == Effect()
         assert kinds(core.left(False)) == [QueueForgotten, GapFound]
 
@@ -185,7 +168,7 @@ class TestSending:
         assert core.next(0.0, True) == Send(1000, 1_000_000)
         assert core.sent(6, 8, 3, 0.0) == 5
         assert core.next(0.0, True) == Receive(5.0)
-        assert core.replied(Answer("ok", 5), 1.0) == Effect(commit=5)
+        assert core.replied(Reply("ok", 5), 1.0) == Effect(commit=5)
         assert core.next(1.0, True) == Send(1000, 1_000_000)
         assert core.next(1.0, False) == Receive(6.0)
 
@@ -194,17 +177,17 @@ class TestSending:
         core.sent(1, 5, 5, 0.0)
         effect = core.failed(BrokerTimedOut("5 s"), 5.0)
         assert (effect.close, kinds(effect)) == (True, [BrokerUnavailable])
-        assert kinds(core.joined(Found(5), 7.0)) == [BrokerRecovered]
+        assert kinds(core.joined(Joined(5), 7.0)) == [BrokerRecovered]
 
     def test_a_line_that_breaks_without_progress_gets_shorter_calls_and_longer_ones_again(self) -> None:
         core = joined_core(messages=1000, window=1)
         core.sent(1, 400, 400, 0.0)
         for expected in (200, 100, 50):
             core.failed(CUT, 0.0)
-            core.joined(Found(0), 9.0)
+            core.joined(Joined(0), 9.0)
             assert core.next(9.0, True) == Send(expected, 1_000_000)
             core.sent(1, expected, expected, 9.0)
-        core.replied(Answer("ok", 50), 9.0)
+        core.replied(Reply("ok", 50), 9.0)
         assert core.next(9.0, True) == Send(100, 1_000_000)
 
     def test_calls_never_get_shorter_than_one_message(self) -> None:
@@ -212,14 +195,14 @@ class TestSending:
         for _ in range(20):
             core.sent(1, 3, 3, 0.0)
             core.failed(CUT, 0.0)
-            core.joined(Found(0), 99.0)
+            core.joined(Joined(0), 99.0)
         assert core.next(99.0, True) == Send(1, 1_000_000)
 
     def test_a_line_that_breaks_after_progress_keeps_its_size(self) -> None:
         core = joined_core(messages=1000, window=1)
         core.sent(1, 400, 400, 0.0)
         core.failed(CUT, 0.0)
-        core.joined(Found(400), 9.0)
+        core.joined(Joined(400), 9.0)
         assert core.next(9.0, True) == Send(1000, 1_000_000)
 
 
@@ -228,16 +211,16 @@ class TestTrouble:
         core = joined_core(window=3)
         for first in (1, 6, 11):
             core.sent(first, first + 4, 5, 0.0)
-        assert core.replied(Answer("full", 3, depth=20), 1.0) == Effect()
+        assert core.replied(Reply("full", 3, depth=20), 1.0) == Effect()
         assert core.next(1.0, True) == Receive(6.0)
-        assert core.replied(Answer("gap"), 1.0) == Effect()
-        assert core.replied(Answer("gap"), 1.0) == Effect(commit=3, rewind=True)
+        assert core.replied(Reply("gap"), 1.0) == Effect()
+        assert core.replied(Reply("gap"), 1.0) == Effect(commit=3, rewind=True)
         assert core.next(1.0, True) == Wait(1.0 + POLL_INTERVAL)
 
     def test_a_full_queue_is_polled_until_its_low_watermark_and_one_call_goes_first(self) -> None:
         core = joined_core(window=4)
         core.sent(1, 5, 5, 0.0)
-        core.replied(Answer("full", 3, queue="books", depth=20), 1.0)
+        core.replied(Reply("full", 3, queue="books", depth=20), 1.0)
         assert core.next(1.1, True) == Poll("books")
         core.polled(11, 1.1)
         assert core.next(1.1, True) == Wait(1.1 + POLL_INTERVAL)
@@ -246,14 +229,14 @@ class TestTrouble:
         assert core.next(1.2, True) == Send(1000, 1_000_000)
         assert core.sent(4, 5, 2, 1.2) == 3
         assert core.next(1.2, True) == Receive(6.2)
-        core.replied(Answer("ok", 5), 1.3)
+        core.replied(Reply("ok", 5), 1.3)
         core.sent(6, 6, 1, 1.3)
         assert core.next(1.3, True) == Send(1000, 1_000_000)
 
     def test_a_rate_limit_is_waited_for_as_long_as_redis_says(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
-        assert core.replied(Answer("rate", 2, wait=0.25), 1.0) == Effect(commit=2, rewind=True)
+        assert core.replied(Reply("rate", 2, wait=0.25), 1.0) == Effect(commit=2, rewind=True)
         assert core.next(1.2, True) == Wait(1.25)
         assert core.next(1.25, True) == Send(1000, 1_000_000)
         assert core.sent(3, 5, 3, 1.25) == 2
@@ -261,7 +244,7 @@ class TestTrouble:
     def test_a_gap_is_asked_about(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
-        effect = core.replied(Answer("gap"), 1.0)
+        effect = core.replied(Reply("gap"), 1.0)
         assert effect == Effect()
         assert core.next(1.0, True) == Wait(1.05)
         assert core.next(1.05, True) == Join(None)
@@ -280,25 +263,25 @@ class TestTrouble:
             effect = core.replied(refused(code), 0.0)
             assert effect.close
             told += kinds(effect)
-            assert kinds(core.joined(Found(0), 99.0)) == []
+            assert kinds(core.joined(Joined(0), 99.0)) == []
             assert core.next(99.0, True) == Send(1000, 1_000_000)
         assert told == [BrokerUnavailable]
         core.sent(1, 1, 1, 99.0)
-        assert kinds(core.replied(Answer("ok", 1), 99.0)) == [BrokerRecovered]
+        assert kinds(core.replied(Reply("ok", 1), 99.0)) == [BrokerRecovered]
 
     def test_what_was_admitted_before_an_error_is_committed(self) -> None:
         core = joined_core()
         core.sent(1, 9, 9, 0.0)
         effect = core.replied(refused("OOM", position=4), 1.0)
         assert (effect.commit, effect.rewind) == (4, False)
-        assert core.joined(Found(4), 2.0) == Effect(commit=4, rewind=True)
+        assert core.joined(Joined(4), 2.0) == Effect(commit=4, rewind=True)
 
 
 class TestRefusedMessages:
     def refuse(self, core: PublisherCore, count: int, seq: int = 1, position: int | None = None) -> None:
         core.sent(seq, seq + count - 1, count, 0.0)
         core.replied(refused("ERR", position), 0.0)
-        core.joined(Found(position or seq - 1), 99.0)
+        core.joined(Joined(position or seq - 1), 99.0)
 
     def test_is_found_by_sending_one_by_one_and_given_up_after_ten_refusals(self) -> None:
         core = joined_core()
@@ -312,7 +295,7 @@ class TestRefusedMessages:
         core.rejected()
         assert core.next(99.0, True) == Send(1, 1_000_000)
         assert core.sent(2, 2, 1, 99.0) == 0
-        core.replied(Answer("ok", 2), 99.0)
+        core.replied(Reply("ok", 2), 99.0)
         assert core.next(99.0, True) == Send(2, 1_000_000)
 
     def test_an_admission_in_between_begins_the_count_anew(self) -> None:
@@ -320,7 +303,7 @@ class TestRefusedMessages:
         for _ in range(MOST_REFUSALS - 1):
             self.refuse(core, 1)
         core.sent(1, 1, 1, 0.0)
-        core.replied(Answer("ok", 1), 0.0)
+        core.replied(Reply("ok", 1), 0.0)
         for _ in range(MOST_REFUSALS - 1):
             self.refuse(core, 1, seq=2)
         assert isinstance(core.next(99.0, True), Send)
@@ -340,15 +323,15 @@ class TestProducers:
         core = make_core()
         core.follow("old", 40, 0.0, earlier=True)
         assert core.next(0.0, True) == Join(None)
-        assert core.joined(Found(70), 0.0) == Effect(commit=70, rewind=True)
+        assert core.joined(Joined(70), 0.0) == Effect(commit=70, rewind=True)
         assert core.sent(71, 80, 10, 0.0) == 70
         core.failed(CUT, 1.0)
-        assert core.joined(Found(80), 2.0).commit == 80
+        assert core.joined(Joined(80), 2.0).commit == 80
 
     def test_of_an_earlier_process_nobody_knows_since_when_it_may_be_forgotten(self) -> None:
         core = make_core()
         core.follow("old", 40, 0.0, earlier=True)
-        core.joined(Found(None), 0.0)
+        core.joined(Joined(None), 0.0)
         gap = recorded_by(core, 0.0)
         assert (gap.producer, gap.last_seq, gap.from_us) == ("old", 0, 0)
 
@@ -357,11 +340,11 @@ class TestProducers:
         for _ in range(MOST_REFUSALS):
             core.sent(1, 1, 1, 0.0)
             core.replied(refused("ERR"), 0.0)
-            core.joined(Found(0), 99.0)
+            core.joined(Joined(0), 99.0)
         assert isinstance(core.next(99.0, True), Reject)
         core.follow("next", 7, 100.0)
         assert core.next(100.0, True) == Join(None)
-        core.joined(Found(7), 100.0)
+        core.joined(Joined(7), 100.0)
         assert isinstance(core.next(100.0, True), Send)
         assert (core.confirmed, core.sent(8, 9, 2, 100.0)) == (7, 7)
 
@@ -371,30 +354,30 @@ class TestProducers:
         assert core.under_way
         core.follow("next", 0, 1.0)
         assert not core.under_way
-        core.joined(Found(0), 1.0)
+        core.joined(Joined(0), 1.0)
         assert core.next(1.0, True) == Send(1000, 1_000_000), "its line did not break"
 
     def test_under_another_lease_what_was_sent_before_may_be_in_redis(self) -> None:
         core = make_core()
         core.follow("p", 3, 0.0, sent=9)
-        assert core.joined(Found(9), 0.0).commit == 9
+        assert core.joined(Joined(9), 0.0).commit == 9
         core.follow("p", 3, 0.0, sent=9)
         with pytest.raises(ForeignWriter):
-            core.joined(Found(10), 0.0)
+            core.joined(Joined(10), 0.0)
 
     def test_a_join_that_finds_another_leader_says_so_and_believes_nothing_else(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
         core.failed(CUT, 1.0)
-        assert core.joined(Found(None, fenced=True), 2.0) == Effect(fenced=True)
+        assert core.joined(Joined(None, fenced=True), 2.0) == Effect(fenced=True)
         assert core.next(9.0, True) == Join(None)
 
     def test_a_call_that_was_fenced_is_asked_about(self) -> None:
         core = joined_core()
         core.sent(1, 5, 5, 0.0)
         core.sent(6, 9, 4, 0.0)
-        assert core.replied(Answer("fenced"), 1.0) == Effect()
-        assert core.replied(Answer("fenced"), 1.0) == Effect()
+        assert core.replied(Reply("fenced"), 1.0) == Effect()
+        assert core.replied(Reply("fenced"), 1.0) == Effect()
         assert core.next(9.0, True) == Join(None)
 
     def test_redis_is_away_after_a_second_failure_and_until_it_is_joined(self) -> None:
@@ -403,5 +386,5 @@ class TestProducers:
         assert not core.away
         core.failed(CUT, 2.0)
         assert core.away
-        core.joined(Found(0), 3.0)
+        core.joined(Joined(0), 3.0)
         assert not core.away

@@ -173,6 +173,24 @@ class TestAdoption:
         heir.adopt()
         assert heir.take_gaps() == [b"unwritten"], "what was taken is written, or came back as unwritten"
 
+    def test_gap_records_that_ours_does_not_take_stay_where_they_are(
+        self, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = folder.left_behind("a", 1, 1, gaps=(b"theirs",))
+        ours = folder.store()
+        first.close()
+        save = Spool.save_gaps
+
+        def full(self: Spool, records: list[bytes]) -> None:
+            if self is ours._own:
+                raise SpoolFull(str(self.path), "for the test")
+            save(self, records)
+
+        monkeypatch.setattr(Spool, "save_gaps", full)
+        ours.adopt()
+        ours.close()
+        assert folder.store().take_gaps() == [b"theirs"]
+
     def test_a_spool_of_gap_records_alone_is_emptied_and_removed(self, folder: Folder) -> None:
         first = folder.store()
         first.save_gaps([b"theirs"])

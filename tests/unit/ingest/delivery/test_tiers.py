@@ -86,7 +86,7 @@ class TestSpilling:
         assert kept.take(10) == list(range(501, 511))
         assert (kept.backlog.unread, len(kept.backlog)) == (1001, 2001)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(
         steps=st.lists(st.tuples(st.sampled_from(["put", "put", "take", "commit", "rewind"]), st.integers(1, 9)), max_size=50),
         write_ahead=st.booleans(),
@@ -307,7 +307,7 @@ class TestDropOldest:
         assert delivered[-1] == 30
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["put", "put", "take", "commit", "rewind", "tidy"]), st.integers(1, 9)), max_size=60

@@ -1,0 +1,319 @@
+"""lease.lua on a real server, operation by operation, and what a line makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from ingest.broker.broker import RateLimitedBroker
+from ingest.broker.keys import FORMAT, Keys
+from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms, take_arguments
+from ingest.broker.line import Joined, Line
+from ingest.broker.scripts import LEASE
+from ingest.errors import BrokerRefused
+from tests.support.delivery import made_broker, payloads
+from tests.support.lines import Caller
+from tests.support.redis_server import Valkey
+from tests.support.waiting import wait_until
+
+KEYS = Keys("dramatiq")
+KEY = KEYS.feed("", "trades")
+TERMS = Terms(60.0, "url")
+THIRTY_DAYS = 30 * 86_400
+
+
+@pytest.fixture
+def client(shared_valkey: Valkey) -> redis.Redis:
+    return shared_valkey.client()
+
+
+@pytest.fixture
+def leases(client: redis.Redis) -> Leases:
+    return Leases(client, KEYS, "", 60.0)
+
+
+@pytest.fixture
+def broker(shared_valkey: Valkey) -> Iterator[RateLimitedBroker]:
+    with made_broker(shared_valkey.url) as made:
+        yield made
+
+
+def held(client: redis.Redis) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in client.hgetall(KEY).items()}
+
+
+def take(leases: Leases, producer: str, seen: Held | None = None, terms: Terms = TERMS) -> Taken | Held:
+    return leases.take("trades", producer, terms, seen)
+
+
+def taken(answer: Taken | Held) -> Taken:
+    assert isinstance(answer, Taken)
+    return answer
+
+
+def lease(client: redis.Redis, *arguments: str) -> list[str]:
+    """Call the script itself; return its answer as texts."""
+    return [value.decode() for value in client.eval(LEASE.source, 1, KEY, *arguments)]
+
+
+def attach(client: redis.Redis, producer: str, base: str, nonce: str = "nonce") -> list[str]:
+    return lease(client, "attach", producer, nonce, base, str(FORMAT))
+
+
+def let_the_lease_end(client: redis.Redis) -> None:
+    client.hset(KEY, "until", "1")
+
+
+class TestTake:
+    def test_where_nobody_ever_led_it_is_granted_and_everything_is_written(self, client: redis.Redis, leases: Leases) -> None:
+        before = client.time()[0] * 1000
+        assert take(leases, "a") == Taken(1, "", 0, "", 0)
+        found = held(client)
+        assert before <= int(found.pop("seen")) <= before + 60_000
+        assert before + 60_000 <= int(found.pop("until")) <= before + 120_000
+        expected = {"leader": "a", "last": "a", "before": "", "epoch": "1", "beat": "1", "what": "url", "p.a": "1::0"}
+        assert found == {"format": str(FORMAT), **expected}
+        assert client.ttl(KEY) == -1
+
+    def test_while_another_leads_nothing_is_written(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        before = held(client)
+        assert take(leases, "b") == Held("a", "1")
+        assert take(leases, "b", terms=Terms(60.0, "another url")) == Held("a", "1", is_other=True)
+        assert held(client) == before
+
+    def test_by_the_leader_itself_it_only_lasts_longer(self, client: redis.Redis, leases: Leases) -> None:
+        first = take(leases, "a")
+        let_the_lease_end(client)
+        client.hset(KEY, "p.a", "1:nonce:8")
+        again = taken(take(leases, "a"))
+        assert (again.epoch, again.before) == (taken(first).epoch, "")
+        found = held(client)
+        assert (found["p.a"], found["beat"], found["epoch"]) == ("1:nonce:8", "2", "1")
+        assert int(found["until"]) > 1
+
+    def test_again_after_a_lost_reply_it_tells_the_same_before(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        leases.release("trades", "a", '{"at":7}')
+        first = taken(take(leases, "b"))
+        again = taken(take(leases, "b"))
+        assert (first.before, again.before, again.epoch) == ("a", "a", 2)
+        assert again.position == '{"at":7}'
+
+    def test_one_that_led_and_returns_after_another_names_that_one(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        leases.release("trades", "a")
+        take(leases, "b")
+        leases.release("trades", "b")
+        assert (taken(take(leases, "a")).before, held(client)["epoch"]) == ("b", "3")
+
+    def test_when_its_time_is_over_another_may_lead(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        client.hset(KEY, "p.a", "1:nonce:41")
+        seen = int(held(client)["seen"]) * 1000
+        let_the_lease_end(client)
+        assert take(leases, "b") == Taken(2, "a", seen, "", 41)
+        assert held(client)["p.b"] == "2::0"
+
+    def test_a_short_lease_ends_by_itself(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a", terms=Terms(0.001, "url"))
+        assert wait_until(lambda: isinstance(take(leases, "b"), Taken), 10, "the end of a millisecond")
+
+    @pytest.mark.parametrize(
+        ("seen", "granted"),
+        [
+            (Held("a", "2"), True),
+            (Held("a", "1"), False),
+            (Held("z", "2"), False),
+            (Held("", ""), False),
+        ],
+    )
+    def test_of_a_leader_known_to_be_dead_name_and_beat_must_still_be_those(
+        self, client: redis.Redis, leases: Leases, seen: Held, granted: bool
+    ) -> None:
+        take(leases, "a")
+        leases.renew([Renewal("trades", "a")])
+        assert isinstance(take(leases, "b", seen), Taken) is granted
+
+    def test_once_nobody_leads_another_feed_of_the_name_takes_over_and_writes_its_own(
+        self, client: redis.Redis, leases: Leases
+    ) -> None:
+        take(leases, "a")
+        leases.release("trades", "a")
+        assert isinstance(take(leases, "b", terms=Terms(60.0, "another url")), Taken)
+        assert held(client)["what"] == "another url"
+
+    def test_again_after_redis_forgot_it_leaves_no_position(self, client: redis.Redis, leases: Leases) -> None:
+        assert lease(client, *take_arguments("a", TERMS, None, again=True))[0] == "taken"
+        assert "p.a" not in held(client)
+        assert attach(client, "a", "")[0] == "unknown"
+
+    def test_producers_of_long_ago_go_and_others_stay(self, client: redis.Redis, leases: Leases) -> None:
+        client.hset(KEY, mapping={"epoch": "1500", "p.old": "500:n:7", "p.kept": "501:n:7", "p.late": "0:n:7"})
+        take(leases, "a")
+        assert {name for name in held(client) if name.startswith("p.")} == {"p.kept", "p.a"}
+
+    def test_a_key_of_another_type_is_refused_in_words(self, client: redis.Redis, leases: Leases) -> None:
+        client.set(KEY, "not ours")
+        with pytest.raises(BrokerRefused, match="WRONGTYPE"):
+            take(leases, "a")
+
+
+class TestRenew:
+    def test_each_feed_gets_its_own_answer(self, client: redis.Redis, leases: Leases) -> None:
+        for feed in ("a", "b"):
+            leases.take(feed, "me", TERMS)
+        client.hset(KEYS.feed("", "a"), "p.me", "1:nonce:12")
+        leases.take("c", "another", TERMS)
+        renewals = [Renewal(feed, "me") for feed in ("c", "a", "d", "b")]
+        assert leases.renew(renewals) == [
+            Renewed("fenced", leader="another"),
+            Renewed("ok", 12),
+            Renewed("gone"),
+            Renewed("ok", 0),
+        ]
+        assert client.exists(KEYS.feed("", "d")) == 0
+
+    def test_it_lasts_longer_and_shows_life(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        client.hset(KEY, mapping={"until": "1", "seen": "1"})
+        leases.renew([Renewal("trades", "a")])
+        found = held(client)
+        assert (found["beat"], int(found["until"]) - int(found["seen"])) == ("2", 60_000)
+
+    def test_a_position_is_kept_and_none_takes_nothing_away(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        leases.renew([Renewal("trades", "a", '{"at":1}')])
+        leases.renew([Renewal("trades", "a")])
+        assert held(client)["position"] == '{"at":1}'
+
+    def test_a_producer_that_redis_does_not_know_is_told_and_not_made_up(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        client.hdel(KEY, "p.a")
+        assert leases.renew([Renewal("trades", "a")]) == [Renewed("ok", None)]
+        assert "p.a" not in held(client)
+
+    def test_after_the_end_of_its_time_it_is_still_good_if_nobody_took_it(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        let_the_lease_end(client)
+        assert leases.renew([Renewal("trades", "a")]) == [Renewed("ok", 0)]
+
+
+class TestAttach:
+    def test_makes_calls_of_before_void_by_a_fresh_nonce_under_the_present_epoch(
+        self, client: redis.Redis, leases: Leases
+    ) -> None:
+        take(leases, "a")
+        client.hset(KEY, "p.late", "0:old:9")
+        assert attach(client, "late", "", "fresh") == ["known", "1:fresh:", "9"]
+        assert held(client)["p.late"] == "1:fresh:9"
+
+    def test_unknown_without_a_base_it_writes_nothing(self, client: redis.Redis) -> None:
+        assert attach(client, "a", "") == ["unknown", "", "0"]
+        assert client.exists(KEY) == 0
+
+    def test_a_base_is_for_one_that_is_unknown_alone(self, client: redis.Redis) -> None:
+        assert attach(client, "a", "7") == ["known", "0:nonce:", "7"]
+        assert attach(client, "a", "3", "later") == ["known", "0:later:", "7"]
+
+    def test_where_nobody_leads_it_expires_and_a_lead_keeps_it(self, client: redis.Redis, leases: Leases) -> None:
+        attach(client, "a", "7")
+        assert THIRTY_DAYS - 60 < client.ttl(KEY) <= THIRTY_DAYS
+        take(leases, "b")
+        attach(client, "a", "")
+        assert client.ttl(KEY) == -1
+
+
+class TestEnd:
+    def test_a_release_that_leaves_no_producer_leaves_a_trace_for_thirty_days(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        assert client.eval(LEASE.source, 1, KEY, "done", "a") == 1
+        assert leases.release("trades", "a", '{"at":9}')
+        found = held(client)
+        assert (found["leader"], found["until"], found["last"], found["position"]) == ("", "0", "a", '{"at":9}')
+        assert int(found["seen"]) > 0
+        assert THIRTY_DAYS - 60 < client.ttl(KEY) <= THIRTY_DAYS
+        assert taken(take(leases, "b")).before == "a"
+        assert client.ttl(KEY) == -1
+
+    def test_one_that_leaves_a_producer_does_not_expire(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        assert leases.release("trades", "a")
+        assert (client.ttl(KEY), held(client)["p.a"]) == (-1, "1::0")
+
+    def test_a_release_without_a_position_keeps_the_one_before(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        leases.renew([Renewal("trades", "a", "1")])
+        leases.release("trades", "a")
+        assert held(client)["position"] == "1"
+
+    def test_what_another_leads_cannot_be_given_back(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        before = held(client)
+        assert not leases.release("trades", "b")
+        assert held(client) == before
+
+    def test_done_forgets_the_producer_and_says_whether_it_was_known(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        assert [client.eval(LEASE.source, 1, KEY, "done", "a") for _ in range(2)] == [1, 0]
+        assert held(client)["leader"] == "a"
+
+    def test_an_operation_that_does_not_exist_is_an_error(self, client: redis.Redis) -> None:
+        with pytest.raises(redis.ResponseError, match="unknown operation"):
+            lease(client, "steal", "a")
+
+
+class TestLine:
+    def line(self, broker: RateLimitedBroker) -> Line:
+        return broker.line("trades", "", TERMS)
+
+    def test_a_join_renews_the_lease(self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        let_the_lease_end(client)
+        line = self.line(broker)
+        assert line.join("a", None, "a") == Joined(0)
+        assert int(held(client)["until"]) > 1
+        line.close()
+
+    def test_after_a_flush_it_is_taken_again_and_the_forgetting_is_not_hidden(
+        self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases
+    ) -> None:
+        take(leases, "a")
+        client.flushall()
+        line = self.line(broker)
+        assert line.join("a", None, "a") == Joined(None)
+        assert line.join("a", None, "a") == Joined(None), "also when the reply was lost"
+        assert (held(client)["leader"], held(client)["what"]) == ("a", "url")
+        assert line.join("a", 9, "a") == Joined(9)
+        assert client.ttl(KEY) == -1
+        line.close()
+
+    def test_where_another_leads_it_is_fenced_and_nothing_is_attached(
+        self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases
+    ) -> None:
+        take(leases, "b")
+        before = held(client)
+        line = self.line(broker)
+        assert line.join("a", 9, "a") == Joined(None, fenced=True)
+        assert held(client) == before
+        assert line.join("a", 9) == Joined(9), "late messages need no lease"
+        line.close()
+
+    def test_a_call_is_admitted_only_while_its_leader_leads(
+        self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases
+    ) -> None:
+        caller = Caller(broker)
+        take(leases, caller.producer)
+        caller.line.join(caller.producer, None, caller.producer)
+        statuses = []
+        for first in (1, 3):
+            caller.line.enqueue_batch(caller.producer, first - 1, first + 1, caller.entries(first, first + 1), caller.producer)
+            statuses.append(caller.receive().status)
+            take(leases, "another", Held(caller.producer, held(client)["beat"]))
+        assert statuses == ["ok", "fenced"]
+        assert payloads(client) == [1, 2]
+        assert caller.call(2, caller.entries(3, 4)).status == "ok", "as late messages"
+        assert payloads(client) == [1, 2, 3, 4]
+        caller.line.close()
