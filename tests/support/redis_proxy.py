@@ -1,4 +1,4 @@
-"""A TCP way to a server on a Unix socket that can speak TLS, be slow, lose replies, hold requests back, be cut and lead elsewhere."""
+"""A TCP way to a server on a Unix socket: it can speak TLS, be slow, lose replies, hold requests back, be cut, lead elsewhere."""
 
 from __future__ import annotations
 
