@@ -156,7 +156,6 @@ class Plain(Session):
 """
 
 
-@pytest.mark.quick
 def test_a_frame_that_the_encoder_refuses_is_a_recorded_drop_and_no_other_is_lost(tmp_path, shared_valkey, fault):
     (tmp_path / "refusing.py").write_text(REFUSING)
     stream = NumberedStream(rate=1000)
@@ -184,7 +183,6 @@ EMPTY = frame(TEXT, b"")
 IN_ONE_READ = 256 * 1024 // 2
 
 
-@pytest.mark.quick
 def test_a_read_full_of_two_byte_frames_is_taken_whole_and_in_order(tmp_path, shared_valkey, fault):
     stream = NumberedStream(rate=1000)
     assert len(EMPTY) == 2

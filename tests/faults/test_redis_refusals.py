@@ -99,7 +99,7 @@ REFUSALS = [
 ]
 
 #: Those that `make test` tries too.
-QUICK = ("out of memory", "wrong type: the queue's list", "read-only")
+QUICK = ("out of memory", "wrong type: the queue's list")
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,10 @@ def test_a_refusal_is_told_once_and_waited_for_and_nothing_is_lost_doubled_or_le
         run.flows(beyond=stream.newest - 1)
         wait_until(lambda: run.told("broker_recovered "), 5, "the recovery in the log")
         assert run.client.hlen(f"{KEY}.msgs") == run.depth(), "messages that no list names"
-        assert run.gaps() == []
     found = fault.compared(run.numbers(), stream.connections)
     assert len(found.tails) == 1, "the server noticed"
     assert run.told("broker_unavailable ") == run.told("broker_recovered ") == 1
-    assert not run.told("message_rejected|lease_lost|queue_forgotten")
+    assert not run.told("message_rejected|lease_lost|queue_forgotten|gap_found")
 
 
 @pytest.mark.quick
@@ -167,6 +166,5 @@ def test_eviction_of_keys_that_expire_passes_the_lease_and_the_queue_by(tmp_path
         assert client.info("stats")["evicted_keys"] > 1000, "no pressure"
         assert client.ttl(FEED_KEY) == -1
         assert client.hexists(FEED_KEY, "leader")
-        assert run.gaps() == []
     fault.compared(run.numbers(), stream.connections)
-    assert not run.told("broker_unavailable|lease_lost|queue_forgotten")
+    assert not run.told("broker_unavailable|lease_lost|queue_forgotten|gap_found")

@@ -93,3 +93,20 @@ def supervising(
         yield Running(supervisor, memory, valkey.client(), valkey.url)
         assert supervisor.stop() == 0
         assert "lost=0" in supervisor.log
+
+
+@contextmanager
+def leader_and_standby(
+    folder: Path, valkey: Valkey, url: str, *, extra: str = "", top: str = QUEUE, leader_url: str | None = None
+) -> Iterator[tuple[SupervisorProcess, Running]]:
+    """Run a supervisor that leads, which may end within the block, and one that stands by, as `supervising` does.
+
+    ``leader_url`` is the leader's way to the server, where that is not the server's own.
+    """
+    for name in ("leader", "standby"):
+        (folder / name).mkdir()
+    with SupervisorProcess(folder / "leader", feeds_toml(url, extra=extra, top=top), leader_url or valkey.url) as leader:
+        leader.wait_for_log("connection_ready ")
+        with supervising(folder / "standby", valkey, url, extra=extra, top=top) as standby:
+            standby.supervisor.wait_for_log("standing_by ")
+            yield leader, standby
