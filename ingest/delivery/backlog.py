@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from threading import Condition
 from typing import NamedTuple
 
-from ingest.clock import Monotonic, monotonic
+from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.delivery.chain import Chain
 from ingest.delivery.entry import Entry
 from ingest.delivery.losses import Losses
@@ -133,7 +133,7 @@ class Backlog:
         with self._changed:
             if self._store is not None:
                 self._store.led(producer, epoch, {chain.producer for chain in self._chains})
-            chain = Chain(producer, epoch)
+            chain = Chain(producer, epoch, since_us=wall_us())
             self._chains.append(chain)
             self._wake()
         return chain

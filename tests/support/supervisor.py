@@ -24,6 +24,7 @@ class SupervisorProcess:
 
     def __init__(self, folder: Path, feeds: str, redis_url: str, *, prefix: Sequence[str] = (), **environ: str) -> None:
         (folder / "feeds.toml").write_text(feeds)
+        self.folder = folder
         self._log = folder / "supervisor.log"
         environment = {
             **{name: value for name, value in os.environ.items() if name not in ("FEEDS_FILE", "SENTRY_DSN")},
