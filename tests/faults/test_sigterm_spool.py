@@ -149,7 +149,7 @@ def test_sigterm_while_the_spool_is_replayed_continues_with_the_next_start(tmp_p
         consumer.rate = None
         stream.resume()
         before, last = stream.last, fleet.start()
-        fault.recovered(lambda: consumer.numbers[-1] > before, 20, "a number of the new process")
+        fault.recovered(lambda: consumer.newest > before, 20, "a number of the new process")
         assert last.stop() == 0
         consumer.until_empty()
         left = [counts(member.last_line) for member in fleet.members]

@@ -46,8 +46,7 @@ def test_a_spool_that_was_damaged_while_stopped_is_set_aside_and_told_and_the_re
         with Consumer(shared_valkey.url) as consumer:
             last, before = fleet.start(), stream.last
             fault.noticed(lambda: last.told(r"spool_trouble .*damaged; it is set aside as"), 10, "the damage in the log")
-            fault.recovered(lambda: consumer.numbers and consumer.numbers[-1] > before, 20, "a number of the new process")
-            wait_until(lambda: fleet.gaps("damaged", "lost", "restart", "failover"), 5, "a gap record")
+            fault.recovered(lambda: consumer.newest > before, 20, "a number of the new process")
             assert last.stop() == 0
             consumer.until_empty()
         gaps = fleet.gaps()
@@ -55,8 +54,27 @@ def test_a_spool_that_was_damaged_while_stopped_is_set_aside_and_told_and_the_re
     lost = sorted(set(range(1, first.kept + 1)).difference(consumer.numbers))
     assert lost[-1] == first.kept, "the file was not damaged"
     fault.compared(consumer.numbers, stream.connections, given_up=lost)
-    assert any(gap.last_seq <= lost[0] - 1 for gap in gaps), gaps
-    assert 0, gaps
+    (gap,) = gaps
+    assert gap.last_seq == lost[0] - 1, "what Redis confirmed is all that is known"
+
+
+@pytest.mark.xfail(strict=True, reason="the record says failover, at the position behind what was lost, since the orderly stop")
+def test_what_was_in_a_spool_that_was_damaged_while_stopped_is_recorded_as_damaged(tmp_path, shared_valkey):
+    stream = NumberedStream(rate=RATE)
+    extra = NOTING + SMALL + spooling(tmp_path / "spool")
+    with (
+        numbered_server(stream) as server,
+        Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=BRIEF + FULL) as fleet,
+    ):
+        first = fleet.start()
+        first.wait_for_log("spooling_began ")
+        assert first.stop() == 0
+        (spool,) = fleet.spool.glob("*.spool")
+        damage(spool)
+        fleet.start()
+        wait_until(lambda: len(server.recordings) == 2, 20, "the next connection")
+        wait_until(fleet.gaps, 10, "a gap record")
+        assert fleet.gaps("damaged")
 
 
 def test_a_spool_that_is_damaged_while_running_is_set_aside_and_told_and_the_rest_goes_on(tmp_path, shared_valkey, fault):
@@ -78,7 +96,7 @@ def test_a_spool_that_is_damaged_while_running_is_set_aside_and_told_and_the_res
         consumer.rate = None
         fault.noticed(lambda: member.told(r"spool_trouble .*damaged; it is set aside as"), 20, "the damage in the log")
         before = stream.last
-        fault.recovered(lambda: consumer.numbers[-1] > before, 20, "what came after")
+        fault.recovered(lambda: consumer.newest > before, 20, "what came after")
         (gap,) = wait_until(lambda: fleet.gaps("damaged"), 5, "the gap record")
         assert member.running
         assert member.stop() == 0
