@@ -357,8 +357,12 @@ class Backlog:
             self._wake()
 
     def _lose(self, chain: Chain) -> int:
+        """Give up all of a chain; should its disk be there at the next start all the same, what is told as lost stays so."""
         chain.rewind()
-        return self._tiers.discard(chain, "lost")
+        lost = self._tiers.discard(chain, "lost")
+        if self._store is not None:
+            self._store.drop_oldest(chain.producer, 0, self._store.size)
+        return lost
 
     def _lose_unread(self, producer: str) -> None:
         for chain in self._chains:
