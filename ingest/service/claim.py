@@ -91,7 +91,7 @@ class Claim:
         if chain is None:
             return None
         self._confirmed = chain.confirmed
-        return Renewal(self.feed, chain.producer, self._position())
+        return Renewal(self.feed, chain.producer, self._position(), self._backlog.oldest_us or wall_us())
 
     def renewed(self, renewal: Renewal, answer: Renewed) -> None:
         """Take the answer to a renewal: a Redis that knows less than it confirmed has forgotten."""
@@ -111,7 +111,7 @@ class Claim:
         """Give the lead back, so that another need not wait for the lease to end."""
         renewal = self.renewal()
         if renewal is not None:
-            leases.release(renewal.feed, renewal.producer, renewal.position)
+            leases.release(*renewal)
 
     def _attempt(self, leases: Leases) -> None:
         if self._backlog.adopt():
@@ -168,16 +168,18 @@ class Claim:
         return self._previous or (newest.id if newest is not None else "")
 
     def _before(self, taken: Taken, ours: str) -> Before | None:
+        """Return what is known of the time before: from when on, and after which message, frames may be missing."""
         if not taken.before:
             return None
         newest = self._backlog.newest
-        stored = newest.last if newest is not None and newest.id == taken.before else 0
+        kept = newest is not None and newest.id == taken.before and newest.messages and newest.first <= taken.last_seq + 1
         return Before(
             cause="restart" if taken.before == ours else "failover",
             producer=taken.before,
-            last_seq=max(taken.last_seq, stored),
+            # Where the disk goes on where Redis ends, nothing was in memory alone: all is there up to the last sign of life.
+            last_seq=newest.last if kept and newest is not None else taken.last_seq,
             position=_value(taken.position),
-            from_us=taken.seen_us or wall_us(),
+            from_us=(taken.seen_us if kept else taken.safe_us or taken.seen_us) or wall_us(),
         )
 
     def _tell_forgotten(self) -> None:

@@ -43,9 +43,7 @@ def assert_recorded(fleet: Fleet, member: Member, lost: list[int], policy: str) 
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
-def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_nothing_else_is(
-    tmp_path, valkey, fault, policy
-):
+def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_nothing_else_is(tmp_path, valkey, fault, policy):
     stream = NumberedStream(rate=RATE)
     extra = NOTING + SMALL + f'overflow = "{policy}"\n'
     fault(f"Redis stalled 2 s, twice, overflow {policy}")
@@ -71,9 +69,7 @@ def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_newest", "drop_oldest"])
-def test_a_disk_that_is_full_then_drained_then_full_again_loses_only_what_the_policy_says(
-    tmp_path, shared_valkey, fault, policy
-):
+def test_a_disk_that_is_full_then_drained_then_full_again_loses_only_what_the_policy_says(tmp_path, shared_valkey, fault, policy):
     stream = NumberedStream(rate=RATE, size=200)
     with (
         small_disk(tmp_path) as disk,

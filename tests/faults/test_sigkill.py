@@ -6,7 +6,6 @@ was handed on where a kill cannot take it back, so this is exact.
 
 from contextlib import nullcontext
 
-import pytest
 
 from tests.support.fleet import NOTING, Fleet, spooling
 from tests.support.numbered import NumberedStream, numbered_server
@@ -77,7 +76,6 @@ def test_sigkill_with_durability_memory_loses_what_is_in_memory_and_nothing_that
     assert (gap.cause, gap.last_seq) == ("restart", first[-1])
 
 
-@pytest.mark.xfail(strict=True, reason="the one record begins with what the spool held last; what memory held before it is in none")
 def test_what_was_in_memory_at_a_sigkill_is_within_a_gap_record(tmp_path, shared_valkey):
     stream = NumberedStream(rate=RATE)
     extra = spooling(tmp_path / "spool") + "backlog = { messages = 1000 }\n"

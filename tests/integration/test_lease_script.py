@@ -69,7 +69,7 @@ def let_the_lease_end(client: redis.Redis) -> None:
 class TestTake:
     def test_where_nobody_ever_led_it_is_granted_and_everything_is_written(self, client: redis.Redis, leases: Leases) -> None:
         before = client.time()[0] * 1000
-        assert take(leases, "a") == Taken(1, "", 0, "", 0)
+        assert take(leases, "a") == Taken(1, "", 0, "", 0, 0)
         found = held(client)
         assert before <= int(found.pop("seen")) <= before + 60_000
         assert before + 60_000 <= int(found.pop("until")) <= before + 120_000
@@ -114,7 +114,7 @@ class TestTake:
         client.hset(KEY, "p.a", "1:nonce:41")
         seen = int(held(client)["seen"]) * 1000
         let_the_lease_end(client)
-        assert take(leases, "b") == Taken(2, "a", seen, "", 41)
+        assert take(leases, "b") == Taken(2, "a", seen, "", 41, 0)
         assert held(client)["p.b"] == "2::0"
 
     def test_a_short_lease_ends_by_itself(self, client: redis.Redis, leases: Leases) -> None:
@@ -230,12 +230,13 @@ class TestEnd:
     def test_a_release_that_leaves_no_producer_leaves_a_trace_for_thirty_days(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         assert client.eval(LEASE.source, 1, KEY, "done", "a") == 1
-        assert leases.release("trades", "a", '{"at":9}')
+        assert leases.release("trades", "a", '{"at":9}', 1_790_000_000_000_000)
         found = held(client)
         assert (found["leader"], found["until"], found["last"], found["position"]) == ("", "0", "a", '{"at":9}')
         assert int(found["seen"]) > 0
         assert THIRTY_DAYS - 60 < client.ttl(KEY) <= THIRTY_DAYS
-        assert taken(take(leases, "b")).before == "a"
+        successor = taken(take(leases, "b"))
+        assert (successor.before, successor.safe_us) == ("a", 1_790_000_000_000_000)
         assert client.ttl(KEY) == -1
 
     def test_one_that_leaves_a_producer_does_not_expire(self, client: redis.Redis, leases: Leases) -> None:

@@ -40,9 +40,9 @@ class CountedLeases(Leases):
         self._count("take")
         return super().take(*arguments)  # type: ignore[arg-type]
 
-    def release(self, feed: str, producer: str, position: str = "") -> bool:
+    def release(self, feed: str, producer: str, position: str = "", safe_us: int = 0) -> bool:
         self._count(f"release {feed}")
-        return super().release(feed, producer, position)
+        return super().release(feed, producer, position, safe_us)
 
     def _count(self, call: str) -> None:
         self.calls.append(call)
