@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.support.fault_report",
     "tests.support.redis_server",
+    "tests.support.redis_clock",
     "tests.support.sentry_server",
     "tests.support.user_code",
     "tests.support.workers_process",

@@ -11,6 +11,7 @@
 --        epoch          number of acquisitions so far; absent while nobody has ever led the feed
 --        what           fingerprint of what the leader reads and where it goes, to tell two feeds of one name apart
 --        position       what the newest leader's session said of its place in the feed, as JSON
+--        through        "<producer>:<seq>" of the newest acquisition, once it is done: how far it had come
 --        p.$producer    "<epoch>:<nonce>:<seq>": everything that this producer sent up to message number <seq> is in its queue,
 --                       and only calls made under this epoch and nonce may add to it
 --      It has no expiry while the feed is led, so that eviction of keys that expire passes it by. It expires 30 days after
@@ -74,7 +75,8 @@ local function forget_old_producers(epoch)
 end
 
 local function seq_of(name)
-  return string.match(redis.call("HGET", feed, "p." .. name) or "", "(%d+)$") or ""
+  local through, seq = string.match(redis.call("HGET", feed, "through") or "", "^(.*):(%d+)$")
+  return string.match(redis.call("HGET", feed, "p." .. name) or "", "(%d+)$") or (through == name and seq) or ""
 end
 
 local function take()
@@ -145,6 +147,10 @@ local function attach()
 end
 
 local function done()
+  local seq = seq_of(producer)
+  if seq ~= "" and redis.call("HGET", feed, "last") == producer then
+    redis.call("HSET", feed, "through", producer .. ":" .. seq)
+  end
   local known = redis.call("HDEL", feed, "p." .. producer)
   if redis.call("HLEN", feed) == 1 then
     redis.call("DEL", feed)  -- only `format` is left

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from threading import Condition
 from typing import NamedTuple
 
-from ingest.clock import Monotonic, monotonic
+from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.delivery.chain import Chain
 from ingest.delivery.entry import Entry
 from ingest.delivery.losses import Losses
@@ -133,7 +133,7 @@ class Backlog:
         with self._changed:
             if self._store is not None:
                 self._store.led(producer, epoch, {chain.producer for chain in self._chains})
-            chain = Chain(producer, epoch)
+            chain = Chain(producer, epoch, since_us=wall_us())
             self._chains.append(chain)
             self._wake()
         return chain
@@ -357,8 +357,12 @@ class Backlog:
             self._wake()
 
     def _lose(self, chain: Chain) -> int:
+        """Give up all of a chain; should its disk be there at the next start all the same, what is told as lost stays so."""
         chain.rewind()
-        return self._tiers.discard(chain, "lost")
+        lost = self._tiers.discard(chain, "lost")
+        if self._store is not None:
+            self._store.drop_oldest(chain.producer, 0, self._store.size)
+        return lost
 
     def _lose_unread(self, producer: str) -> None:
         for chain in self._chains:

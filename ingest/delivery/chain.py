@@ -32,6 +32,7 @@ class Chain:
       late: another producer has led since: what is held here is no longer the feed's newest past.
       open: more may come.
       earlier: left by a process that is gone; Redis may hold more of it than we know.
+      since_us: when it began (wall-clock microseconds); 0: not known.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Chain:
         unread: int = 0,
         late: bool = False,
         earlier: bool = False,
+        since_us: int = 0,
     ) -> None:
         self.producer = producer
         self.epoch = epoch
@@ -53,6 +55,7 @@ class Chain:
         self.late = late
         self.earlier = earlier
         self.open = not earlier
+        self.since_us = since_us
         self.waiting: deque[Entry] = deque()
         self.taken: deque[list[Entry]] = deque()
         self.tail: list[Entry] = []

@@ -114,15 +114,17 @@ class PublisherCore:
         self._refused: Reject | None = None
         self.follow("", 0, 0.0)
 
-    def follow(self, producer: str, confirmed: int, now: float, *, sent: int = 0, earlier: bool = False) -> None:
+    def follow(
+        self, producer: str, confirmed: int, now: float, *, sent: int = 0, earlier: bool = False, since_us: int = 0
+    ) -> None:
         """Go on with another producer, or under another lease, after numbers up to ``sent`` were sent.
 
-        ``earlier``: a producer of a process that is gone, so Redis may hold more than we know.
+        ``earlier``: a producer of a process that is gone, so Redis may hold more than we know; ``since_us``: when it began.
         """
         self.begin(now)
         self._lost = None
         self._producer = producer
-        self._since_us = 0 if earlier else wall_us()
+        self._since_us = since_us
         self._confirmed = confirmed  # what Redis said last
         self._prev = confirmed  # the last number of the call before
         self._sent = None if earlier else max(sent, confirmed)  # the highest number ever sent, if we know it

@@ -179,7 +179,7 @@ class Publisher:
         self._tell_gap()
         self._chain, self._leader = chain, leader
         now, sent = self._clock(), chain.sent_to
-        self._core.follow(chain.producer, chain.confirmed, now, sent=sent, earlier=chain.earlier)
+        self._core.follow(chain.producer, chain.confirmed, now, sent=sent, earlier=chain.earlier, since_us=chain.since_us)
 
     def _advance(self, chain: Chain) -> Effect:
         if self._core.settled:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -19,6 +19,7 @@ from ingest.broker.scripts import ENQUEUE, LEASE, Script
 from ingest.delivery.backlog import Backlog
 from ingest.delivery.chain import Chain
 from ingest.delivery.core import PublisherCore
+from ingest.delivery.entry import Entry
 from ingest.delivery.steps import Action, Join
 from ingest.delivery.store import Store
 from ingest.delivery.tiers import Tiers
@@ -28,7 +29,7 @@ from tests.support.delivery import made_broker
 from tests.support.redis_server import Valkey
 from tests.support.walk import Walk
 
-WALKS = int(os.environ.get("WALKS", "100"))
+WALKS = int(os.environ.get("WALKS", "40"))
 STEPS = 250
 
 #: How many walks may pass before a removed protection must have been missed.
@@ -130,8 +131,16 @@ def _what_waited_elsewhere_is_in_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def _memory_overtakes_the_disk(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Tiers, "_keep", lambda self, chain, entries, store: self._remember(chain, entries))
-    patch.setattr(Chain, "remember", lambda self, entries: self.waiting.extend(entries))
+    keep = Tiers._keep
+
+    def overtake(self: Tiers, chain: Chain, entries: Sequence[Entry], store: Store) -> None:
+        if chain.unread and self._memory_has_place():
+            chain.waiting.extend(entries)
+            self._count_in(entries)
+        else:
+            keep(self, chain, entries, store)
+
+    patch.setattr(Tiers, "_keep", overtake)
 
 
 def _what_was_sent_is_dropped(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,14 +73,27 @@ class Fault:
         self.recovered_after = max(self.recovered_after or 0.0, time.monotonic() - since)
         return found
 
-    def compared(self, delivered: Sequence[int], connections: Sequence[Sequence[int]], whole: Iterable[int] = ()) -> Comparison:
+    def recovers(self, condition: Callable[[], T], timeout: float, what: str) -> T:
+        """Wait as `recovered` does; the first time, when nothing has begun yet, just wait."""
+        return (self.recovered if self.has_begun else wait_until)(condition, timeout, what)
+
+    def compared(
+        self,
+        delivered: Sequence[int],
+        connections: Sequence[Sequence[int]],
+        whole: Iterable[int] = (),
+        given_up: Collection[int] = (),
+    ) -> Comparison:
         """Compare number by number, note it, and fail unless of each connection a prefix came, in order, each number once.
 
-        Of the connections ``whole`` (counted from 0) all must have come: what a prefix leaves of them is lost.
+        Of the connections ``whole`` (counted from 0) all must have come: what a prefix leaves of them is lost. ``given_up`` are
+        numbers that were recorded as dropped, so they are lost, and none of them may have been delivered.
         """
         found = compare(delivered, connections)
-        missing = found.missing + [number for index in whole for number in found.tails[index]]
-        self.lost, self.doubled = len(missing), len(found.doubled)
+        missing = sorted({*found.missing, *(number for index in whole for number in found.tails[index])} - set(given_up))
+        self.lost, self.doubled = len(missing) + len(given_up), len(found.doubled)
+        both = sorted(set(given_up) & set(delivered))
+        assert not both, f"given up, and delivered all the same: {both[:10]} ({len(both)})"
         assert not found.misplaced, f"out of order: {found.misplaced[:10]}"
         assert not missing, f"missing: {missing[:10]} ({len(missing)})"
         assert not found.doubled, f"doubled: {found.doubled[:10]} ({len(found.doubled)})"

@@ -60,6 +60,11 @@ class Consumer:
         #: The deepest that the queue was found.
         self.deepest = 0
 
+    @property
+    def newest(self) -> int:
+        """The last number; 0 if none has come."""
+        return self.numbers[-1] if self.numbers else 0
+
     def wait_for(self, count: int, timeout: float = 30.0) -> None:
         """Wait until so many numbers have come."""
         wait_until(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import dramatiq
@@ -24,6 +26,7 @@ class SupervisorProcess:
 
     def __init__(self, folder: Path, feeds: str, redis_url: str, *, prefix: Sequence[str] = (), **environ: str) -> None:
         (folder / "feeds.toml").write_text(feeds)
+        self.folder = folder
         self._log = folder / "supervisor.log"
         environment = {
             **{name: value for name, value in os.environ.items() if name not in ("FEEDS_FILE", "SENTRY_DSN")},
@@ -52,6 +55,14 @@ class SupervisorProcess:
         wait_until(lambda: text in self.log or self._process.poll() is not None, timeout, f"{text!r} in the log")
         assert text in self.log, self.log
 
+    def told(self, pattern: str) -> int:
+        """Return how often the log says so (a regular expression)."""
+        return len(re.findall(pattern, self.log))
+
+    @property
+    def last_line(self) -> str:
+        return self.log.splitlines()[-1]
+
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
@@ -62,6 +73,20 @@ class SupervisorProcess:
         """SIGTERM, and the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def __enter__(self) -> SupervisorProcess:
         return self

@@ -70,7 +70,7 @@ class Walk:
     def run(self, steps: int) -> None:
         """Walk; then calm down, let every late command happen, and empty the backlogs."""
         acts = [*[self.read] * 3, *[self.step] * 8, *[self.keep] * 2, *[self.consume] * 2, self.network.execute_abandoned]
-        acts += [self.forget_scripts, self.pass_time]
+        acts += [self.forget_scripts, self.pass_time, self.pause_until_replaced]
         for _ in range(steps):
             self.chance.choice(acts)()
             if self.chance.random() < 0.02:
@@ -90,7 +90,9 @@ class Walk:
     # What happens.
 
     def read(self) -> None:
-        node = self.chance.choice(self.nodes)
+        self.read_at(self.chance.choice(self.nodes))
+
+    def read_at(self, node: Node) -> None:
         if not node.runs:
             return
         pairs = [(self.number + at, self.chance.choice(list(QUEUES))) for at in range(1, self.chance.randint(2, 7))]
@@ -101,7 +103,9 @@ class Walk:
             self.number = number
 
     def step(self) -> None:
-        node = self.chance.choice(self.nodes)
+        self.step_at(self.chance.choice(self.nodes))
+
+    def step_at(self, node: Node) -> None:
         self.clock.now += 0.001
         if node.runs:
             node.step()
@@ -123,6 +127,22 @@ class Walk:
                 frame = Frame.of(dramatiq.Message.decode(data).options)
                 assert frame is not None
                 self.consumed[queue].append((each.decode(), frame.late))
+
+    def pause_until_replaced(self) -> None:
+        """Let the leader stand still, as by SIGSTOP, until another has taken over and enqueued something; then it goes on."""
+        paused = next((node for node in self.nodes if node.runs and node.tenure.tenure), None)
+        others = [node for node in self.nodes if node.runs and node is not paused]
+        if paused is None or not others or self.chance.random() < 0.5:
+            return
+        for _ in range(20):
+            self.clock.now += 2.0
+            others[0].keep()
+            if others[0].tenure.tenure:
+                break
+        for act in (self.read_at, self.step_at, self.step_at, self.step_at):
+            act(others[0])
+        for act in (self.step_at, self.read_at, self.step_at, self.step_at):
+            act(paused)
 
     def forget_scripts(self) -> None:
         if self.chance.random() < 0.2:

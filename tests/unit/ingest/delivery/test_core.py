@@ -14,6 +14,9 @@ from ingest.events import BrokerRecovered, BrokerUnavailable, GapFound, QueueFor
 
 CUT = BrokerUnreachable("reset")
 
+#: When the producer began, in wall-clock microseconds.
+SINCE_US = 1_790_000_000_000_000
+
 
 def refused(code: str, position: int | None = None) -> Reply:
     return Reply("error", position, error=BrokerRefused(code, "…"))
@@ -28,7 +31,7 @@ def make_core(**pace: int) -> PublisherCore:
         pace=Pace(**pace),
         uniform=lambda low, high: high,
     )
-    core.follow("p", 0, 0.0)
+    core.follow("p", 0, 0.0, since_us=SINCE_US)
     return core
 
 
@@ -84,7 +87,7 @@ class TestJoining:
         assert (event.confirmed, event.held, effect.commit) == (5, 0, None)
         gap = recorded_by(core, 2.0)
         assert (gap.cause, gap.feed, gap.producer, gap.last_seq, gap.count) == ("forgotten", "trades", "p", 0, None)
-        assert 0 < gap.from_us <= gap.to_us
+        assert gap.from_us == SINCE_US < gap.to_us
         core.recorded()
         assert core.next(2.0, True) == Join(5)
         assert core.joined(Joined(5), 2.0) == Effect(commit=5, rewind=True)

@@ -9,6 +9,7 @@ import pytest
 
 from ingest.broker.limits import Limits
 from ingest.broker.line import Joined, Reply
+from ingest.clock import wall_us
 from ingest.delivery import pacing
 from ingest.delivery.backlog import Entry
 from ingest.delivery.core import MOST_REFUSALS
@@ -336,6 +337,19 @@ class TestChains:
             assert line.closed > closed
         assert line.calls == [(0, [1]), (0, [1])]
         assert line.leaders == [feed.producer, "anew"]
+
+    def test_what_redis_forgot_of_a_producer_goes_back_to_its_beginning_though_it_leads_no_more(self) -> None:
+        line = FakeLine()
+        with pipeline(line, mark_late=lambda data: data) as feed:
+            feed.put("a")
+            feed.emptied()
+            delivered_us = wall_us()
+            line.forgot = True
+            feed.lead.leader = ""
+            feed.backlog.fence()
+            wait_until(lambda: line.recorded, 10, "the record")
+        [gap] = line.recorded
+        assert gap.from_us < delivered_us < gap.to_us
 
     def test_what_redis_forgot_is_recorded_before_anything_is_attached(self) -> None:
         line = FakeLine()
