@@ -51,6 +51,10 @@ class Held(NamedTuple):
     is_other: bool = False
 
 
+class Spent(NamedTuple):
+    """The producer has led, and another has led since: it never does again."""
+
+
 class Renewal(NamedTuple):
     """A lease to renew; ``position`` is what the feed's session says of its place, as JSON, "" if nothing new.
 
@@ -89,7 +93,7 @@ class Leases:
         self._group = group
         self.seconds = seconds
 
-    def take(self, feed: str, producer: str, terms: Terms, seen: Held | None = None) -> Taken | Held:
+    def take(self, feed: str, producer: str, terms: Terms, seen: Held | None = None) -> Taken | Held | Spent:
         """Try to lead with ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise."""
         return _taken(self._eval([feed], *take_arguments(producer, terms, seen)))
 
@@ -113,8 +117,10 @@ def _known(moment_us: int) -> str:
     return str(moment_us) if moment_us else ""
 
 
-def _taken(answer: list[bytes]) -> Taken | Held:
+def _taken(answer: list[bytes]) -> Taken | Held | Spent:
     status, *values = [value.decode() for value in answer]
+    if status == "spent":
+        return Spent()
     if status != "taken":
         return Held(values[0], values[1], status == "other")
     epoch, before, seen_ms, position, seq, safe_us = values

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms
+from ingest.broker.lease import Held, Leases, Renewal, Renewed, Spent, Taken, Terms
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.gaps import Before
 from ingest.delivery.backlog import Backlog
@@ -123,10 +123,13 @@ class Claim:
         if isinstance(answer, Held) and self._backlog.holds(answer.leader):
             answer = leases.take(self.feed, self._candidate, self._terms, answer)  # its spool is ours: it is dead
         self._recovered()
-        if isinstance(answer, Held):
-            self._wait_for(answer)
-        else:
-            self._take_over(answer)
+        match answer:
+            case Taken():
+                self._take_over(answer)
+            case Held():
+                self._wait_for(answer)
+            case Spent():  # it led without our knowing: its answer was lost, and its time is over
+                self._candidate = ""
 
     def _silent(self) -> Held | None:
         """Return the leader that has given no sign of life for the time of a lease, by our own clock."""

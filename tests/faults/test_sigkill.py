@@ -6,7 +6,6 @@ was handed on where a kill cannot take it back, so this is exact.
 
 from contextlib import nullcontext
 
-
 from tests.support.fleet import NOTING, Fleet, spooling
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.queue_content import Consumer
