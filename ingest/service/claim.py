@@ -79,6 +79,12 @@ class Claim:
         self._told_at = 0.0
         self._outage = Outage(label)
         self._failures = 0
+        self._retired = False
+
+    @property
+    def retired(self) -> bool:
+        """Whether the feed wants the lead no more."""
+        return self._retired
 
     @property
     def leads(self) -> bool:
@@ -106,6 +112,20 @@ class Claim:
             self._attempt(leases)
         except BrokerError as error:
             self._failed(error)
+
+    def retire(self) -> None:
+        """Take that the feed has given up and has nothing left: another process may do better."""
+        self._retired = True
+
+    def step_down(self, leases: Leases) -> None:
+        """Give the lead of a feed that has retired back, once."""
+        try:
+            self.release(leases)
+        except BrokerError:
+            return  # it ends by itself, since it is renewed no more
+        chain = self._tenure.chain
+        if chain is not None:
+            self._tenure.fenced(chain.producer)
 
     def release(self, leases: Leases) -> None:
         """Give the lead back, so that another need not wait for the lease to end."""
