@@ -116,7 +116,6 @@ def test_a_flush_under_load_is_a_gap_and_everything_after_is_in_order(tmp_path, 
     assert len(stream.connections) == 1, "the server noticed"
 
 
-@pytest.mark.quick
 def test_a_flush_on_a_quiet_feed_is_noticed_without_a_frame_and_is_a_gap(tmp_path, shared_valkey, fault):
     stream = NumberedStream(rate=RATE)
     with numbered_server(stream) as server, supervising(tmp_path, shared_valkey, server.url, top=QUICK_LEASE) as run:
