@@ -62,7 +62,7 @@ def test_every_number_that_was_acknowledged_is_in_the_queue_in_the_end_though_th
     missing = set(range(1, source.acked + 1)).difference(consumer.numbers)
     fault.lost = len(missing)
     assert not missing
-    # A number that was read and not yet acknowledged is sent again by the server: at most once for each connection after the first.
+    # A number that was read and not yet acknowledged is sent again: at most once by each connection after the first.
     assert max(Counter(consumer.numbers).values()) <= len(server.recordings)
     firsts = list(dict.fromkeys(consumer.numbers))
     assert firsts == sorted(firsts), "out of order"

@@ -28,7 +28,7 @@ NOTING = 'session = "noting:Noting"\n'
 
 
 class Member(SupervisorProcess):
-    """One supervisor of a fleet, with a folder of its own; with the session `NOTING` it tells how far it was when it was killed."""
+    """One supervisor, with a folder of its own; with the session `NOTING` it tells how far it was when it was killed."""
 
     def __init__(self, folder: Path, feeds: str, redis_url: str, *, prefix: Sequence[str] = (), **environ: str) -> None:
         folder.mkdir()
