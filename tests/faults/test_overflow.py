@@ -28,7 +28,7 @@ def drops_of(member: Member) -> Iterator[tuple[str, int, int, int]]:
 
 
 def assert_recorded(fleet: Fleet, member: Member, lost: list[int], policy: str) -> None:
-    """The episodes in the log hold exactly what is lost, and each has a record (on one connection seq and number are the same)."""
+    """The episodes in the log hold exactly what is lost, and each has a record (on one connection a seq is a number)."""
     episodes = list(drops_of(member))
     assert {reason for reason, *_ in episodes} == {policy}
     assert sum(count for _, count, *_ in episodes) == len(lost)
