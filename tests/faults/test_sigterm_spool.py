@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The supervisor is asked to end (SIGTERM) while Redis does not take what it has: the rest goes to the disk, or is told lost."""
-=======
 """The supervisor is asked to end (SIGTERM) while Redis does not take what it has: the rest goes to disk, or is told as lost."""
->>>>>>> faults-process
 
 import signal
 
