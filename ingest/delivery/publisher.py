@@ -178,8 +178,7 @@ class Publisher:
             self._line.close()  # those calls are void once the next join has set a fresh nonce
         self._tell_gap()
         self._chain, self._leader = chain, leader
-        now, sent = self._clock(), chain.sent_to
-        self._core.follow(chain.producer, chain.confirmed, now, sent=sent, earlier=chain.earlier, since_us=chain.since_us)
+        self._core.follow(chain, self._clock())
 
     def _advance(self, chain: Chain) -> Effect:
         if self._core.settled:
