@@ -110,7 +110,7 @@ class Line:
 
     def _hold(self, leader: str) -> bool:
         """Renew the lease; where nobody holds it (Redis forgot), take it again. Tell whether it is ours."""
-        status, _ = self._lease("renew", self._terms.milliseconds, leader, "")[0]
+        status, _ = self._lease("renew", self._terms.milliseconds, leader, "", "")[0]
         if status != b"gone":
             return bool(status == b"ok")
         return bool(self._lease(*take_arguments(leader, self._terms, None, again=True))[0] == b"taken")

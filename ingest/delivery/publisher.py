@@ -168,7 +168,7 @@ class Publisher:
 
     def _follow(self, chain: Chain, leader: str) -> None:
         """Turn to a chain if it is not the one at work, or not under the same lease; nothing of another may be under way."""
-        if self._doubted:
+        if self._doubted and leader:  # of what is late nothing is doubted, and its turn must not be put off by it
             self._doubted = False
             self._line.close()
             self._core.begin(self._clock())

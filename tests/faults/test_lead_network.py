@@ -25,7 +25,9 @@ def test_a_leader_cut_from_redis_is_replaced_within_the_lease_and_what_it_read_m
     extras = [NOTING + "backlog = { messages = 2000 }\n"] * 2
     if spool:
         (tmp_path / "other").mkdir()
-        extras = [extra + spooling(folder) for extra, folder in zip(extras, (tmp_path / "spool", tmp_path / "other"), strict=True)]
+        extras = [
+            extra + spooling(folder) for extra, folder in zip(extras, (tmp_path / "spool", tmp_path / "other"), strict=True)
+        ]
     with (
         numbered_server(stream) as server,
         HalfOpenProxy(shared_valkey.path) as one,
@@ -133,7 +135,10 @@ def test_one_feed_name_with_two_urls_is_told_loudly_with_the_remedy_and_the_seco
         fault.begins()
         stranger = fleet.start(url=second.url)
         fault.noticed(lambda: stranger.told(r"ERROR +feed_name_taken "), 10, "the clash in the log")
-        assert stranger.told(r"feed_name_taken .*give one another name, or keep the supervisors apart with \[supervisor\] group") == 1
+        assert (
+            stranger.told(r"feed_name_taken .*give one another name, or keep the supervisors apart with \[supervisor\] group")
+            == 1
+        )
         fleet.flows(beyond=stream.last)
         assert not second.recordings
         assert leader.stop() == 0

@@ -166,7 +166,7 @@ def test_a_leader_renews_its_lease_before_it_attaches() -> None:
     connection = ScriptedConnection(b"sha", RENEWED, JOINED[1])
     assert make_line(connection).join("late", None, "me") == Joined(7)
     renew, attach = sent_lease(connection)
-    assert renew == [b"renew", b"5000", b"me", b""]
+    assert renew == [b"renew", b"5000", b"me", b"", b""]
     assert attach[:2] == [b"attach", b"late"]
 
 
