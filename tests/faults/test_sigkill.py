@@ -6,6 +6,8 @@ was handed on where a kill cannot take it back, so this is exact.
 
 from contextlib import nullcontext
 
+import pytest
+
 from tests.support.fleet import NOTING, Fleet, spooling
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.queue_content import Consumer
@@ -92,3 +94,26 @@ def test_what_was_in_memory_at_a_sigkill_is_within_a_gap_record(tmp_path, shared
             wait_until(fleet.gaps, 10, "a gap record")
         assert 1001 not in consumer.numbers
         assert min(gap.last_seq for gap in fleet.gaps()) == 1000
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the position is that of the newest message read, also where that was lost with the memory"
+)
+def test_the_position_in_the_record_of_a_sigkill_is_not_beyond_the_last_message_that_is_safe(tmp_path, shared_valkey):
+    """Who fetches what is missing from the position on would miss what memory held."""
+    stream = NumberedStream(rate=RATE)
+    top = "[supervisor]\nlease = 1\n[queues.trades]\nhigh_watermark = 1000\n"
+    with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=NOTING, top=top) as fleet:
+        member = fleet.start()
+        wait_until(lambda: fleet.depth() == 1000, 10, "a full queue")
+        wait_until(lambda: position_in(fleet) > 1000, 10, "a renewal of the lease")
+        member.kill()
+        fleet.start()
+        (gap,) = wait_until(fleet.gaps, 20, "the record")
+    assert gap.last_seq == 1000
+    assert gap.position <= 1000
+
+
+def position_in(fleet):
+    """Return what Redis holds of the leader's position."""
+    return int(fleet.client.hget("dramatiq:__feed__..trades", "position") or 0)

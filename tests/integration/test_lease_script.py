@@ -267,6 +267,18 @@ class TestEnd:
         assert [client.eval(LEASE.source, 1, KEY, "done", "a") for _ in range(2)] == [1, 0]
         assert held(client)["leader"] == "a"
 
+    def test_how_far_a_producer_came_that_is_done_is_told_to_the_next(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        client.hset(KEY, "p.a", "1:nonce:8")
+        assert [client.eval(LEASE.source, 1, KEY, "done", "a") for _ in range(2)] == [1, 0], "a reply may be lost"
+        leases.release("trades", "a")
+        first = taken(take(leases, "b"))
+        assert (first.before, first.last_seq) == ("a", 8)
+        assert taken(take(leases, "b")).last_seq == 8, "its reply was lost"
+        client.eval(LEASE.source, 1, KEY, "done", "a")  # of one that has been overtaken: nobody asks
+        leases.release("trades", "b")
+        assert taken(take(leases, "c")).last_seq == 0, "that of b, which came nowhere"
+
     def test_an_operation_that_does_not_exist_is_an_error(self, client: redis.Redis) -> None:
         with pytest.raises(redis.ResponseError, match="unknown operation"):
             lease(client, "steal", "a")

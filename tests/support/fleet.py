@@ -134,6 +134,15 @@ class Fleet:
         self._stack.close()
 
 
+def assert_dropped_after(seq: int, count: int, gaps: Sequence[GapRecord]) -> None:
+    """Check that records tell of ``count`` drops after number ``seq``, one behind the other: two where reading went on."""
+    for gap in gaps:
+        assert gap.last_seq == seq, gaps
+        assert gap.count, gaps
+        seq, count = seq + gap.count, count - gap.count
+    assert count == 0, gaps
+
+
 def spooling(folder: Path, more: str = "") -> str:
     """Return the line of a settings file that gives a feed a spool in this folder."""
     return f'spool = {{ directory = "{folder}"{more} }}\n'
