@@ -49,6 +49,7 @@ class FeedStatus:
         self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
         self.position_text: str | None = None  # where the stream is, as JSON
         self.standby = False  # another process leads the feed
+        self.missing_since: int | None = None  # when the gap that is open began (wall clock)
         self._blocked_at: float | None = None
         self._block_told = False
         self._readied_at: float | None = None

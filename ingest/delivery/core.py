@@ -41,7 +41,7 @@ from ingest.delivery.steps import (
     Watermarks,
 )
 from ingest.errors import BrokerError, BrokerRefused, ForeignWriter
-from ingest.events import GapFound, QueueForgotten
+from ingest.events import GapFound, MessageRejected, QueueForgotten
 
 #: A message that Redis refuses by itself so often is given up.
 MOST_REFUSALS = 10
@@ -252,10 +252,11 @@ class PublisherCore:
         self.begin(now)
         return self._join_later(now, close=True)._replace(events=self._outage.failed(error, self._backoff.attempts, now))
 
-    def rejected(self) -> None:
-        """Note that the message was given up."""
+    def rejected(self, seq: int, detail: str) -> MessageRejected:
+        """Note that the message was given up; return what there is to tell of it."""
         self._refused = None
         self._refusals = 0
+        return MessageRejected(telemetry_id=self._label, seq=seq, detail=detail)
 
     def left(self, known: bool) -> Effect:
         """Take that the producer took leave; a Redis that did not know it has forgotten what it confirmed."""

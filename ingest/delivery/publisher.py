@@ -211,8 +211,9 @@ class Publisher:
                 self._line.record(gap)
                 self._tell_gap()
             case Reject(seq, detail):
-                self._core.rejected()
-                self._backlog.reject(chain, seq, detail)
+                told = self._core.rejected(seq, detail)
+                if self._backlog.reject(chain, seq, detail):
+                    self._publish(told)
         return Effect()
 
     def _send(self, chain: Chain, messages: int, size: int) -> None:

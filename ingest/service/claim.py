@@ -23,6 +23,7 @@ from ingest.events import (
     Publish,
     StandingBy,
 )
+from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from settings.wire import new_producer
 
@@ -42,7 +43,7 @@ class Claim:
     """What the keeper does for one feed.
 
     Parameters:
-      position: what the feed's session said of its place, as JSON; "" if nothing.
+      progress: how far this process is, for whoever comes after it.
       adopted: called when spools of dead processes were taken over, and gap records with them.
     """
 
@@ -55,7 +56,7 @@ class Claim:
         tenure: Tenure,
         publisher: Doubting,
         *,
-        position: Callable[[], str],
+        progress: Progress,
         adopted: Callable[[], None] = lambda: None,
         publish: Publish,
         clock: Monotonic = monotonic,
@@ -66,7 +67,7 @@ class Claim:
         self._backlog = backlog
         self._tenure = tenure
         self._publisher = publisher
-        self._position = position
+        self._progress = progress
         self._adopted = adopted
         self._publish = publish
         self._clock = clock
@@ -97,7 +98,7 @@ class Claim:
         if chain is None:
             return None
         self._confirmed = chain.confirmed
-        return Renewal(self.feed, chain.producer, self._position(), self._backlog.oldest_us or wall_us())
+        return Renewal(self.feed, chain.producer, self._progress.position(), self._progress.safe_us())
 
     def renewed(self, renewal: Renewal, answer: Renewed) -> None:
         """Take the answer to a renewal: a Redis that knows less than it confirmed has forgotten."""
@@ -112,6 +113,10 @@ class Claim:
             self._attempt(leases)
         except BrokerError as error:
             self._failed(error)
+
+    def end(self) -> None:
+        """Take that the feed reads no more."""
+        self._progress.end()
 
     def retire(self) -> None:
         """Take that the feed has given up and has nothing left: another process may do better."""
@@ -199,10 +204,10 @@ class Claim:
         return Before(
             cause="restart" if taken.before == ours else "failover",
             producer=taken.before,
-            # Where the disk goes on where Redis ends, nothing was in memory alone: all is there up to the last sign of life.
+            # Where the disk goes on where Redis ends, nothing was in memory alone.
             last_seq=newest.last if kept and newest is not None else taken.last_seq,
             position=_value(taken.position),
-            from_us=(taken.seen_us if kept else taken.safe_us or taken.seen_us) or wall_us(),
+            from_us=taken.safe_us or taken.seen_us or wall_us(),
         )
 
     def _tell_forgotten(self) -> None:

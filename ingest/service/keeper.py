@@ -55,6 +55,8 @@ class Keeper:
     def stand_down(self) -> None:
         """Take no lead any more: a feed that is to end would not use it, and nobody would know of the gap before it."""
         self._stands_down = True
+        for claim in self._claims:
+            claim.end()
 
     def stop(self) -> None:
         """Let `run` end; the leases stay ours until `release` or their time is over."""

@@ -13,6 +13,7 @@ from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.losses import Losses
 from ingest.events import Event
 from ingest.service.claim import Claim
+from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from tests.support.backlogs import kept_store
 from tests.support.connections import ManualClock
@@ -61,7 +62,7 @@ class Contender:
             self.backlog,
             self.tenure,
             self.doubts,
-            position=lambda: self.position,
+            progress=Progress(self.backlog, self.tenure, position=lambda: self.position),
             adopted=lambda: self.gaps.extend(self.backlog.take_gaps()),
             publish=self.events.append,
             clock=self.clock,

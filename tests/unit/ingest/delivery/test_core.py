@@ -304,7 +304,7 @@ class TestRefusedMessages:
         action = core.next(99.0, True)
         assert isinstance(action, Reject)
         assert (action.seq, "ERR" in action.detail) == (1, True)
-        core.rejected()
+        core.rejected(1, "no")
         assert core.next(99.0, True) == Send(1, 1_000_000)
         assert core.sent(2, 2, 1, 99.0) == 0
         core.replied(Reply("ok", 2), 99.0)
@@ -324,7 +324,7 @@ class TestRefusedMessages:
         core = joined_core()
         for _ in range(MOST_REFUSALS):
             self.refuse(core, 1)
-        core.rejected()
+        core.rejected(1, "no")
         for _ in range(MOST_REFUSALS - 1):
             self.refuse(core, 1, seq=2)
         assert isinstance(core.next(99.0, True), Send)
