@@ -193,6 +193,7 @@ class Feed:
         while (tenure := self._lead.tenure) not in (0, self._tenure):  # it may change while it is entered
             before = self._lead.enter()
             self._tenure, self._producer = tenure, self._lead.producer
+            self.status.places.clear()
             self._gaps.entered(before)
             self.status.missing_since = self._gaps.since_us
             if before is not None and before.position is not None:

@@ -106,8 +106,7 @@ class FeedBuilder:
             progress=Progress(
                 backlog,
                 tenure,
-                position=lambda: status.position_text or "",
-                emitted=lambda: intake.emitted,
+                places=status.places,
                 missing_since=lambda: status.missing_since,
             ),
             adopted=partial(self._take_up_gaps, feed, backlog),

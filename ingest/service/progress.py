@@ -7,28 +7,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
 
 from ingest.clock import wall_us
 from ingest.delivery.backlog import Backlog
 from ingest.service.tenure import Tenure
-
-#: Positions remembered until what they stand for is safe; one is taken at every renewal.
-_MOST_PLACES = 1000
-
-
-class _Place(NamedTuple):
-    producer: str
-    seq: int
-    position: str
 
 
 class Progress:
     """What one feed's process says of itself with every renewal.
 
     Parameters:
-      position: what the session said of its place with the newest emission, as JSON; "" if nothing.
-      emitted: the number of the newest emission.
+      places: what the session said of its place, as JSON, by the number of the emission it goes with; oldest first.
       missing_since: when the gap that is open began (wall-clock microseconds); None if none is.
     """
 
@@ -37,18 +27,15 @@ class Progress:
         backlog: Backlog,
         tenure: Tenure,
         *,
-        position: Callable[[], str] = lambda: "",
-        emitted: Callable[[], int] = lambda: 0,
+        places: deque[tuple[int, str]] | None = None,
         missing_since: Callable[[], int | None] = lambda: None,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._backlog = backlog
         self._tenure = tenure
-        self._position = position
-        self._emitted = emitted
+        self._places = places if places is not None else deque()
         self._missing_since = missing_since
         self._wall = wall
-        self._places: deque[_Place] = deque(maxlen=_MOST_PLACES)
         self._ended_us: int | None = None
 
     def end(self) -> None:
@@ -65,13 +52,11 @@ class Progress:
         return min([moment for moment in moments if moment is not None], default=self._wall())
 
     def position(self) -> str:
-        """Return the newest place of which everything up to it is safe; "" if that is not known."""
-        chain = self._tenure.chain
-        if chain is None:
-            return ""
-        position = self._position()  # before the number: then that is of this emission, or of a later one
-        self._places.append(_Place(chain.producer, self._emitted(), position))
-        settled, newest = self._backlog.settled(chain), ""
-        while self._places and (self._places[0].producer != chain.producer or self._places[0].seq <= settled):
-            newest = self._places.popleft().position
+        """Return the newest place of which everything up to it is safe, as JSON; "" if there is no new one."""
+        chain, newest = self._tenure.chain, ""
+        if chain is not None:
+            settled = self._backlog.settled(chain)
+            with suppress(IndexError):  # emptied by the feed's thread, for another tenure
+                while self._places[0][0] <= settled:
+                    newest = self._places.popleft()[1]
         return newest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class Contender:
         self.entered: list[Chain] = []
         self.changes = 0
         self.gaps: list[bytes] = []
-        self.position = ""
+        self.places: deque[tuple[int, str]] = deque()
         self.doubts = Doubts()
         self.leases = Leases(client, KEYS, "", seconds)
         losses = Losses("trades", "label", self.events.append, clock=self.clock)
@@ -62,7 +63,7 @@ class Contender:
             self.backlog,
             self.tenure,
             self.doubts,
-            progress=Progress(self.backlog, self.tenure, position=lambda: self.position),
+            progress=Progress(self.backlog, self.tenure, places=self.places),
             adopted=lambda: self.gaps.extend(self.backlog.take_gaps()),
             publish=self.events.append,
             clock=self.clock,

@@ -148,7 +148,7 @@ class Node:
             self.backlog,
             self.tenure,
             self.publisher,
-            progress=Progress(self.backlog, self.tenure, position=lambda: ""),
+            progress=Progress(self.backlog, self.tenure),
             publish=self._events.append,
             clock=self._clock,
         )

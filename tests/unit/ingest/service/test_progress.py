@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +21,7 @@ class Leader:
 
     def __init__(self, before: Before | None = None) -> None:
         self.now = NOW
-        self.place = ""
+        self.places: deque[tuple[int, str]] = deque()
         self.emitted = 0
         self.missing: int | None = None
         self.backlog: Backlog = memory_backlog()
@@ -30,15 +31,14 @@ class Leader:
         self.progress = Progress(
             self.backlog,
             self.tenure,
-            position=lambda: self.place,
-            emitted=lambda: self.emitted,
+            places=self.places,
             missing_since=lambda: self.missing,
             wall=lambda: self.now,
         )
 
     def emit(self, place: str, received_us: int = NOW) -> None:
         self.emitted += 1
-        self.place = place
+        self.places.append((self.emitted, place))
         self.backlog.put(self.chain, [Entry(self.emitted, self.emitted, "q", b"id", b"data", received_us)])
 
     def enqueue(self, seq: int) -> None:
@@ -59,7 +59,7 @@ def test_a_place_is_told_when_all_up_to_it_is_in_redis_and_not_before(leader: Le
     leader.emit("2")
     assert leader.progress.position() == ""
     leader.enqueue(1)
-    assert leader.progress.position() == ""
+    assert leader.progress.position() == "1"
     leader.enqueue(2)
     leader.emit("3")
     assert leader.progress.position() == "2"
@@ -67,9 +67,9 @@ def test_a_place_is_told_when_all_up_to_it_is_in_redis_and_not_before(leader: Le
     assert leader.progress.position() == "3"
 
 
-def test_a_place_of_another_tenure_is_never_told_for_this_one(leader: Leader) -> None:
+def test_who_does_not_lead_tells_none(leader: Leader) -> None:
     leader.emit("1")
-    leader.progress.position()
+    leader.enqueue(1)
     leader.tenure.fenced("p")
     assert leader.progress.position() == ""
 
