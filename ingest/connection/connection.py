@@ -41,6 +41,9 @@ from settings.model import FeedSettings
 _DATA = frozenset({str, bytes})
 _PINGS = frozenset({Ping, Pong})
 
+#: How many pings of one read are answered.
+_PONGS_AT_ONCE = 16
+
 
 class Connection:
     """One attempt, from the dial to the end."""
@@ -230,17 +233,18 @@ class Connection:
             self._each(received, received_us)
 
     def _answer_pings(self, received: list[Received]) -> None:
-        """Answer the newest ping (RFC 6455, 5.5.3) and take pongs, before the session may need its time for the rest."""
-        ping = None
+        """Answer pings and take pongs, before the session may need its time for the rest."""
+        pings: list[Ping] = []
         for item in received:
             if isinstance(item, Ping):
-                ping = item
+                pings.append(item)
             elif isinstance(item, Pong):
                 round_trip = self._liveness.pong(item.payload, self._clock())
                 if round_trip is not None:
                     self._status.round_trip = round_trip
-        if ping is not None:
-            self._send_or_note([Pong(ping.payload)])
+        # Of a flood only the newest are answered, as RFC 6455 (5.5.3) allows; some servers count what they get for a few.
+        if pings:
+            self._send_or_note([Pong(ping.payload) for ping in pings[-_PONGS_AT_ONCE:]])
 
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
