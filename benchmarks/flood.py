@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import Protocol
 
+
 class Client(Protocol):
     """The part of a socket that the upgrade needs."""
 

@@ -1,4 +1,4 @@
-"""The clients of `receive`, each as its users write it: ``python -m benchmarks.receive_clients NAME URL COUNT WARM_UP [CA_FILE]``.
+"""The clients of `receive`, each as its users write it: ``receive_clients NAME URL COUNT WARM_UP [CA_FILE]``.
 
 Every client turns each frame into a ``str``. Printed are the seconds and the CPU seconds (user and system, `getrusage`) from the
 end of the warm-up to the last frame, as JSON.

@@ -109,11 +109,10 @@ def run_case(case: Case) -> None:
     assert isinstance(end.reason, ProtocolViolated if case.violation else ClosedByServer), end.reason
 
 
-def connect_once(url: str) -> ConnectionEnd:
+def connect_once(url: str, **settings: object) -> ConnectionEnd:
     """Run one connection of an echo feed to its end; one that takes longer than ``LONGEST`` is stopped, which is told."""
-    feed = FeedSettings.model_validate(
-        {"name": "echo", "url": url, "actor": "none", "compression": "deflate", "ping_interval": 0}
-    )
+    echo = {"name": "echo", "url": url, "actor": "none", "compression": "deflate", "ping_interval": 0}
+    feed = FeedSettings.model_validate({**echo, **settings})
     wakeup, stop, sink = Wakeup(), threading.Event(), CollectingSink()
 
     def too_long() -> None:

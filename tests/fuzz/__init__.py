@@ -1,1 +1,4 @@
-"""Targets for atheris, a coverage-guided fuzzer: `make fuzz`. It has no wheels everywhere, so only requirements-fuzz.txt has it."""
+"""Targets for atheris, a fuzzer that is guided by coverage: `make fuzz`.
+
+It has no wheels everywhere, so it has its own requirements-fuzz.txt.
+"""

@@ -33,8 +33,7 @@ def inflated(inflater: Inflater, *pieces: bytes) -> bytes | None:
         for piece in pieces:
             parts += inflater.inflate(piece)
         parts += inflater.end_message()
-    except ProtocolViolated as refused:
-        assert refused.code == 1007, "a code that is not about the data"
+    except ProtocolViolated:
         return None
     assert all(len(part) <= OUTPUT_STEP for part in parts), "a step beyond its bound"
     return b"".join(parts)

@@ -1,6 +1,6 @@
-"""``python -m tests.fuzz.run TARGET SECONDS``: fuzz one target, beginning with the cases of tests/conformance.
+"""Fuzz one target, beginning with the cases of tests/conformance: ``python -m tests.fuzz.run TARGET SECONDS``.
 
-What it finds is written to a file ``crash-…`` in the current directory, and played again by ``python -m tests.fuzz.run TARGET FILE``.
+What it finds is written to a file ``crash-…`` in the current directory; its name instead of the seconds plays it again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def seeds(target: str) -> list[bytes]:
     if target == "inflater":
         messages = [b"", b"{}" * 200, bytes(range(256)), "äöü".encode() * 30]
         return [bytes([kind, 0, 5]) + Deflater(9).payload(message) for message in messages for kind in range(8)]
-    cases = [case for case in (*framing.CASES, *utf8.CASES, *closing.CASES)]
+    cases = (*framing.CASES, *utf8.CASES, *closing.CASES)
     streams = [b"".join(write for one in case.rounds() for write in one.writes) for case in cases]
     streams += [Deflater().frame(b"compressed " * n) + Deflater().frame(b"again") for n in (1, 20, 900)]
     return [bytes([kind, limit, 0]) + stream for stream in streams if len(stream) < 300 for kind in (0, 1) for limit in (1, 3)]
