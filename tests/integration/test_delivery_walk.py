@@ -100,7 +100,6 @@ SCRIPTS = {
     "room is not asked for": (ENQUEUE, "if high > 0 then", "if false then"),
     "the leader is not compared": (ENQUEUE, 'if leader ~= "" and held[1] ~= leader then', "if false then"),
     "an old call is not void": (LEASE, 'local prefix = (held[1] or "0") .. ":" .. nonce .. ":"', 'local prefix = "0::"'),
-    "a lease is no lease": (LEASE, "if is_somebody(leader) and not mine and now <", "if false and now <"),
     "who led before is not told": (LEASE, '      before = held[6] or ""', '      before = ""'),
 }
 

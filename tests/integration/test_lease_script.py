@@ -292,7 +292,7 @@ class TestLine:
         take(leases, "a")
         let_the_lease_end(client)
         line = self.line(broker)
-        assert line.join("a", None, "a") == Joined(0)
+        assert line.join("a", None, "a") == Joined(0, epoch=1)
         assert int(held(client)["until"]) > 1
         line.close()
 
@@ -305,7 +305,7 @@ class TestLine:
         assert line.join("a", None, "a") == Joined(None)
         assert line.join("a", None, "a") == Joined(None), "also when the reply was lost"
         assert (held(client)["leader"], held(client)["what"]) == ("a", "url")
-        assert line.join("a", 9, "a") == Joined(9)
+        assert line.join("a", 9, "a") == Joined(9, epoch=1)
         assert client.ttl(KEY) == -1
         line.close()
 
@@ -317,7 +317,7 @@ class TestLine:
         line = self.line(broker)
         assert line.join("a", 9, "a") == Joined(None, fenced=True)
         assert held(client) == before
-        assert line.join("a", 9) == Joined(9), "late messages need no lease"
+        assert line.join("a", 9) == Joined(9, epoch=1), "late messages need no lease"
         line.close()
 
     def test_a_call_is_admitted_only_while_its_leader_leads(
