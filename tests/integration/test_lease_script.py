@@ -182,6 +182,20 @@ class TestRenew:
         ]
         assert client.exists(KEYS.feed("", "d")) == 0
 
+    def test_a_key_that_is_no_hash_any_more_costs_its_own_feed_alone(self, leases: Leases, client: redis.Redis) -> None:
+        for feed in ("a", "b", "c"):
+            leases.take(feed, "me", TERMS)
+        client.set(KEYS.feed("", "b"), "somebody's")
+        beats = [client.hget(KEYS.feed("", feed), "beat") for feed in ("a", "c")]
+        assert leases.renew([Renewal(feed, "me") for feed in ("a", "b", "c")]) == [
+            Renewed("ok", 0),
+            Renewed("gone"),
+            Renewed("ok", 0),
+        ]
+        assert [client.hget(KEYS.feed("", feed), "beat") for feed in ("a", "c")] != beats
+        with pytest.raises(BrokerRefused, match="WRONGTYPE"):
+            leases.take("b", "me", TERMS)
+
     def test_it_lasts_longer_and_shows_life(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         client.hset(KEY, mapping={"until": "1", "seen": "1"})
