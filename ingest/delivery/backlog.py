@@ -75,7 +75,8 @@ class Backlog:
             store.gone = self._lose_unread
 
     def __len__(self) -> int:
-        return self._tiers.count + self.unread
+        with self._changed:  # what is just brought from the disk into memory would be in neither
+            return self._tiers.count + self.unread
 
     @property
     def size(self) -> int:
