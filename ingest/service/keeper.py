@@ -46,7 +46,7 @@ class Keeper:
         self._woken.set()
 
     def retire(self, feed: str) -> None:
-        """Give the lead of a feed back that has given up and has nothing left."""
+        """Give the lead of a feed back that has given up and hands over nothing more."""
         for claim in self._claims:
             if claim.feed == feed and not claim.retired:
                 claim.retire()
