@@ -106,6 +106,8 @@ class WorkersSettings(Table):
 
     actors: Items[Module] = ()
     """Modules with your actors."""
+    wake: bool = True
+    """Wait for messages on a connection of its own for each queue, instead of polling."""
 
 
 class SupervisorSettings(Table):
