@@ -1,8 +1,8 @@
 """Worker processes against stock ones: throughput, idle latency, and what they cost Redis while there is little to do.
 
-``python -m benchmarks.workers [throughput] [latency] [idle] [herd]``; all four without arguments. Alternating rounds in one run on
-one machine, medians; latency is measured with both kinds running at once. `python -m benchmarks.workers herd` is the case of many
-processes that all hear the same push.
+``python -m benchmarks.workers [throughput] [latency] [idle] [herd]``; all four without arguments. Alternating rounds in one run
+on one machine, medians; latency is measured with both kinds running at once. ``herd`` is the case of many processes that all
+hear the same push.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Bench:
         return int(self.client.hlen(f"{kind}:q.msgs"))
 
     def usage(self, fleet: Fleet) -> Usage:
-        calls = sum(self.client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "blmove"))
+        counted = self.client.info("commandstats")
+        calls = sum(counted.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "blmove"))
         total = self.client.info("stats")["total_commands_processed"]
         return Usage(time.monotonic(), calls, total, sum(map(cpu, fleet.pids)), cpu(self.pid))
 

@@ -27,8 +27,8 @@ _STOPPING = 0.05
 #: Dramatiq's polls of an idle queue are so many of its time-outs apart, on average.
 _POLLS = 0.75
 
-#: Milliseconds that the first rest after a miss takes, each further one being twice as long: Dramatiq's own where it is polled, and
-#: more where others hear the same push. Those who rest hear none, so that one push costs Redis few calls; others hear it meanwhile.
+#: Milliseconds that the first rest after a miss takes, each further one being twice as long: Dramatiq's own where the queue is
+#: polled, and more where one push is heard by all who listen: those who rest cost Redis nothing, and others hear it meanwhile.
 _POLLED, _HEARD = 5, 20
 
 #: The option that holds the name by which Redis knows a message; Dramatiq gives one to each that is enqueued.
@@ -122,9 +122,8 @@ class RedisConsumer(Consumer):
         if self._cache:
             self._misses = 0
         else:
-            self._misses, backoff_ms = compute_backoff(
-                self._misses, factor=_HEARD if self._queue.listens else _POLLED, max_backoff=self._timeout
-            )
+            first = _HEARD if self._queue.listens else _POLLED
+            self._misses, backoff_ms = compute_backoff(self._misses, factor=first, max_backoff=self._timeout)
             self._rest_until = monotonic() + backoff_ms / 1000
 
     def _listen(self) -> None:
