@@ -53,7 +53,7 @@ class Bell:
         Raises redis-py's errors, after which the connection is closed; the next call opens another.
         """
         try:
-            return self._listen(self._call(), timeout, wakeup)
+            return self._listen(*self._call(), timeout, wakeup)
         except BaseException:
             self.close()
             raise
@@ -65,27 +65,27 @@ class Bell:
         if connection is not None:
             connection.disconnect()
 
-    def _call(self) -> AbstractConnection:
+    def _call(self) -> tuple[AbstractConnection, float]:
+        """Have a call out; return its connection, and by when it must have been answered."""
         if self._connection is None:
             self._connection = self._connect()
             self._connection.connect()
         if self._answer_by is None:
             self._connection.send_command("BLMOVE", self._key, self._key, "LEFT", "LEFT", f"{self._seconds:.3f}")
             self._answer_by = self._clock() + self._seconds + self._grace
-        return self._connection
+        return self._connection, self._answer_by
 
-    def _listen(self, connection: AbstractConnection, timeout: float, wakeup: Wakeup) -> Heard:
-        assert self._answer_by is not None
+    def _listen(self, connection: AbstractConnection, answer_by: float, timeout: float, wakeup: Wakeup) -> Heard:
         poller = select.poll()
         poller.register(descriptor(connection), select.POLLIN)
         poller.register(wakeup.fileno(), select.POLLIN)
-        ready = [fd for fd, _ in poller.poll(max(0.0, min(timeout, self._answer_by - self._clock())) * 1000)]
+        ready = [fd for fd, _ in poller.poll(max(0.0, min(timeout, answer_by - self._clock())) * 1000)]
         if wakeup.fileno() in ready:
             wakeup.clear()
         # Readable is not answered: TLS has records of its own.
         if descriptor(connection) in ready and connection.can_read(0):
             self._answer_by = None
             return "quiet" if connection.read_response() is None else "push"
-        if self._clock() >= self._answer_by:
+        if self._clock() >= answer_by:
             raise redis.TimeoutError("no answer to BLMOVE")
         return "nothing"
