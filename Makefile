@@ -47,8 +47,9 @@ unit: install-dev  ## the unit tests alone
 test: check  ## everything but the slow fault tests
 	$(BIN)/python -m pytest -q -n 4 -m "not slow" tests --ignore tests/unit $(PYTEST_ARGS)
 
-faults: install-dev  ## every fault, and what each cost; FAULTS_TABLE=table.md writes it down
+faults: install-dev  ## every fault, and what each cost; FAULTS_TABLE=table.md writes it down; WALKS=5000 walks further
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_ARGS)
+	WALKS=$(or $(WALKS),500) $(BIN)/python -m pytest -q -n 2 --timeout 1800 tests/integration/test_delivery_walk.py
 
 bench: install-dev  ## measure from socket to queue, beside what one writes by hand
 	$(BIN)/python -m benchmarks.into_the_queue

@@ -215,7 +215,7 @@ class QueueForgotten(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRejected(Event):
-    """One message (number ``seq``) was refused again and again, and was dropped: counted, never silent."""
+    """One message (number ``seq``) was given up: Redis or an encoder refused it, or a middleware did not let it pass."""
 
     seq: int
     detail: str

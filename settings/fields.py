@@ -77,7 +77,7 @@ _label = _text(r"[A-Za-z0-9_.:/@-]{1,100}", "{value} is no label: at most 100 le
 _actor = _text(r"[^\s\x00-\x1f\x7f]{1,200}", "{value} is no actor name: 1 to 200 characters without white space")
 _token = _text(_TOKEN, "{value} is no token (RFC 9110): letters, digits and any of !#$%&'*+.^_`|~- are legal")
 _namespace = _text(r"[^\s\x00-\x1f\x7f]{1,100}", "{value} is no namespace: 1 to 100 characters without white space")
-_group = _text(r"[A-Za-z0-9._-]{0,100}", "{value} is no group: at most 100 letters, digits, dots, dashes and underscores")
+_group = _text(r"[A-Za-z0-9_-]{0,100}", "{value} is no group: at most 100 letters, digits, dashes and underscores")
 _origin = _text(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]+|null", '{value} is no origin: write "https://host" without a path')
 
 

@@ -11,6 +11,7 @@
 --        epoch          number of acquisitions so far; absent while nobody has ever led the feed
 --        what           fingerprint of what the leader reads and where it goes, to tell two feeds of one name apart
 --        position       what the newest leader's session said of its place in the feed, as JSON
+--        safe           µs of the newest leader's own clock: all that it read before that is in its queue, or on its disk
 --        through        "<producer>:<seq>" of the newest acquisition, once it is done: how far it had come
 --        p.$producer    "<epoch>:<nonce>:<seq>": everything that this producer sent up to message number <seq> is in its queue,
 --                       and only calls made under this epoch and nonce may add to it
@@ -22,18 +23,20 @@
 -- take producer ttl_ms seen_leader seen_beat what format again
 --      Makes `producer` the leader if nobody leads, if it leads already, if the leader's time is over, or if leader and beat
 --      are still those named: the caller has watched them stand still for ttl_ms, or knows that process to be dead.
---      -> {"taken", epoch, before, seen, position, seq of before}   (`seen` as it was; all "" where there is nothing)
+--      -> {"taken", epoch, before, seen, position, seq of before, safe}   (`seen` as it was; all "" where there is nothing)
 --       | {"held", leader, beat} | {"other", leader, beat}: somebody leads; "other" reads something else under this name
+--       | {"spent", "", ""}: the producer has led, and another has since: it never leads again, though nobody leads now, or
+--         what it still holds would come after what the other read
 --      `again` = "1": the producer led before Redis forgot; its position is left for `attach` to begin with.
--- renew ttl_ms (producer position)*
---      One pair a key. -> for each: {"ok", seq or ""} | {"fenced", leader} | {"gone", ""}: nobody leads
+-- renew ttl_ms (producer position safe)*      "fenced" also where nobody leads, but another has led since
+--      Three a key; a position or safe of "" leaves it as it is. -> for each: {"ok", seq or ""} | {"fenced", leader} | {"gone", ""}: nobody leads
 -- attach producer nonce base format -> {"known", prefix, seq} | {"unknown", "", "0"}
 --      Makes every earlier call of the producer void, by a fresh nonce, and tells how far it has come. A producer that Redis
 --      does not know begins at `base`; with base "" it is "unknown" and nothing is written, because a Redis that forgot must
 --      not look healthy after a lost reply.
 -- done producer -> 1 | 0
 --      Forgets a producer that has nothing more to send, and with the last one the hash, unless the feed was ever led.
--- release producer position -> 1 | 0
+-- release producer position safe -> 1 | 0
 --      Lets another take the lead at once; 0 if `producer` does not lead.
 
 local UNUSED_MS = 2592000000
@@ -79,11 +82,19 @@ local function seq_of(name)
   return string.match(redis.call("HGET", feed, "p." .. name) or "", "(%d+)$") or (through == name and seq) or ""
 end
 
+-- Whether another has led since `name`, given who led last.
+local function overtaken(last, name)
+  return is_somebody(last) and last ~= (name or producer)
+end
+
 local function take()
   local ttl, seen_leader, seen_beat, what, format, again = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-  local held = redis.call("HMGET", feed, "leader", "until", "beat", "epoch", "what", "last", "before", "seen", "position")
+  local held = redis.call("HMGET", feed, "leader", "until", "beat", "epoch", "what", "last", "before", "seen", "position", "safe")
   local leader, beat, now = held[1], held[3], now_ms()
   local mine = leader == producer
+  if overtaken(held[6]) and (again == "1" or redis.call("HEXISTS", feed, "p." .. producer) == 1) then
+    return {"spent", "", ""}
+  end
   if is_somebody(leader) and not mine and now < tonumber(held[2] or "0") and not (leader == seen_leader and beat == seen_beat) then
     return {held[5] == what and "held" or "other", leader, beat}
   end
@@ -102,23 +113,26 @@ local function take()
     redis.call("HSETNX", feed, "p." .. producer, epoch .. "::0")
   end
   redis.call("PERSIST", feed)
-  return {"taken", epoch, before, held[8] or "", held[9] or "", seq_of(before)}
+  return {"taken", epoch, before, held[8] or "", held[9] or "", seq_of(before), held[10] or ""}
 end
 
 local function renew()
   local ttl, now, replies = tonumber(ARGV[2]), now_ms(), {}
   for number, key in ipairs(KEYS) do
-    local name, position = ARGV[2 * number + 1], ARGV[2 * number + 2]
-    local held = redis.call("HMGET", key, "leader", "p." .. name)
+    local name, position, safe = ARGV[3 * number], ARGV[3 * number + 1], ARGV[3 * number + 2]
+    local held = redis.call("HMGET", key, "leader", "p." .. name, "last")
     if held[1] == name then
       redis.call("HSET", key, "until", digits(now + ttl), "seen", digits(now))
       if position ~= "" then
         redis.call("HSET", key, "position", position)
       end
+      if safe ~= "" then
+        redis.call("HSET", key, "safe", safe)
+      end
       redis.call("HINCRBY", key, "beat", 1)
       replies[number] = {"ok", string.match(held[2] or "", "(%d+)$") or ""}
-    elseif is_somebody(held[1]) then
-      replies[number] = {"fenced", held[1]}
+    elseif is_somebody(held[1]) or overtaken(held[3], name) then
+      replies[number] = {"fenced", is_somebody(held[1]) and held[1] or held[3]}
     else
       replies[number] = {"gone", ""}
     end
@@ -163,6 +177,9 @@ local function release()
     return 0
   end
   redis.call("HSET", feed, "leader", "", "until", "0", "seen", digits(now_ms()))
+  if ARGV[4] ~= "" then
+    redis.call("HSET", feed, "safe", ARGV[4])
+  end
   if ARGV[3] ~= "" then
     redis.call("HSET", feed, "position", ARGV[3])
   end

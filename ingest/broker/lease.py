@@ -32,6 +32,7 @@ class Terms:
 class Taken:
     """The lead is ours: ``before`` led last ("" if nobody ever did, or Redis forgot), was last alive at ``seen_us``
     (wall-clock microseconds of Redis, 0 if unknown), had come to message ``last_seq``, and left ``position`` (JSON, "" if none).
+    What it read before ``safe_us`` (its own clock, 0 if unknown) was in its queue, or on its disk, by the time that it said so.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class Taken:
     seen_us: int
     position: str
     last_seq: int
+    safe_us: int
 
 
 class Held(NamedTuple):
@@ -49,12 +51,20 @@ class Held(NamedTuple):
     is_other: bool = False
 
 
+class Spent(NamedTuple):
+    """The producer has led, and another has led since: it never does again."""
+
+
 class Renewal(NamedTuple):
-    """A lease to renew; ``position`` is what the feed's session says of its place, as JSON, "" if nothing new."""
+    """A lease to renew; ``position`` is what the feed's session says of its place, as JSON, "" if nothing new.
+
+    ``safe_us``: all that was read before that moment (wall-clock microseconds) is in its queue, or on disk.
+    """
 
     feed: str
     producer: str
     position: str = ""
+    safe_us: int = 0
 
 
 class Renewed(NamedTuple):
@@ -83,19 +93,19 @@ class Leases:
         self._group = group
         self.seconds = seconds
 
-    def take(self, feed: str, producer: str, terms: Terms, seen: Held | None = None) -> Taken | Held:
+    def take(self, feed: str, producer: str, terms: Terms, seen: Held | None = None) -> Taken | Held | Spent:
         """Try to lead with ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise."""
         return _taken(self._eval([feed], *take_arguments(producer, terms, seen)))
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Renew all in one call; the answers come in the same order."""
-        pairs = [value for each in renewals for value in (each.producer, each.position)]
-        answers = self._eval([each.feed for each in renewals], "renew", f"{self.seconds * 1000:.0f}", *pairs)
+        told = [value for each in renewals for value in (each.producer, each.position, _known(each.safe_us))]
+        answers = self._eval([each.feed for each in renewals], "renew", f"{self.seconds * 1000:.0f}", *told)
         return [_renewed(*answer) for answer in answers]
 
-    def release(self, feed: str, producer: str, position: str = "") -> bool:
+    def release(self, feed: str, producer: str, position: str = "", safe_us: int = 0) -> bool:
         """Give the lead back; False if it was not ours any more."""
-        return bool(self._eval([feed], "release", producer, position))
+        return bool(self._eval([feed], "release", producer, position, _known(safe_us)))
 
     def _eval(self, feeds: Sequence[str], *arguments: str) -> Any:
         keys = [self._keys.feed(self._group, feed) for feed in feeds]
@@ -103,12 +113,18 @@ class Leases:
             return self._script(keys, arguments)  # by its digest; where Redis does not know it, it is loaded first
 
 
-def _taken(answer: list[bytes]) -> Taken | Held:
+def _known(moment_us: int) -> str:
+    return str(moment_us) if moment_us else ""
+
+
+def _taken(answer: list[bytes]) -> Taken | Held | Spent:
     status, *values = [value.decode() for value in answer]
+    if status == "spent":
+        return Spent()
     if status != "taken":
         return Held(values[0], values[1], status == "other")
-    epoch, before, seen_ms, position, seq = values
-    return Taken(int(epoch), before, int(seen_ms or 0) * 1000, position, int(seq or 0))
+    epoch, before, seen_ms, position, seq, safe_us = values
+    return Taken(int(epoch), before, int(seen_ms or 0) * 1000, position, int(seq or 0), int(safe_us or 0))
 
 
 def _renewed(status: bytes, value: bytes) -> Renewed:

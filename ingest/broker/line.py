@@ -43,10 +43,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a join found; ``position`` is None where Redis does not know the producer, or somebody else leads (``fenced``)."""
+    """What a join found; ``position`` is None where Redis does not know the producer, or somebody else leads (``fenced``).
+
+    ``epoch`` is the number of acquisitions that Redis knows of; None where it was not told.
+    """
 
     position: int | None
     fenced: bool = False
+    epoch: int | None = None
 
 
 class Connection(Protocol):
@@ -106,11 +110,11 @@ class Line:
         if status == b"unknown":
             return Joined(None)
         self._prefix[producer] = prefix.decode()
-        return Joined(int(position))
+        return Joined(int(position), epoch=int(prefix.partition(b":")[0]))
 
     def _hold(self, leader: str) -> bool:
         """Renew the lease; where nobody holds it (Redis forgot), take it again. Tell whether it is ours."""
-        status, _ = self._lease("renew", self._terms.milliseconds, leader, "")[0]
+        status, _ = self._lease("renew", self._terms.milliseconds, leader, "", "")[0]
         if status != b"gone":
             return bool(status == b"ok")
         return bool(self._lease(*take_arguments(leader, self._terms, None, again=True))[0] == b"taken")

@@ -292,3 +292,4 @@ class Connection:
             raise FrameHandlerFailed(error, str(error)) from error
         if self._tells_position:
             self._callbacks.position()
+            self._status.note_place(self._sink.emitted)

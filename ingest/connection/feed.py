@@ -151,10 +151,13 @@ class Feed:
         """Note that frames are missed from now on, or rather since something came last."""
         heard = LastHeard(self.status.heard_us, self._producer, self._sink.emitted, self.status.position)
         self._gaps.lost(reason, heard, blocked=blocked)
+        self.status.missing_since = self._gaps.since_us
 
     def _tell(self, gap: GapFound | None) -> None:
+        """Tell of a gap that is closed, if one was open."""
         if gap is not None:
             self.status.publish(gap)
+        self.status.missing_since = self._gaps.since_us
 
     def _decide(self, end: ConnectionEnd) -> Decision:
         try:
@@ -190,7 +193,9 @@ class Feed:
         while (tenure := self._lead.tenure) not in (0, self._tenure):  # it may change while it is entered
             before = self._lead.enter()
             self._tenure, self._producer = tenure, self._lead.producer
+            self.status.places.clear()
             self._gaps.entered(before)
+            self.status.missing_since = self._gaps.since_us
             if before is not None and before.position is not None:
                 self.status.position_text = json.dumps(before.position)
         return tenure != 0

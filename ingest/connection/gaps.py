@@ -66,6 +66,11 @@ class GapTracker:
             self._open = self._given_up
         self._given_up = None
 
+    @property
+    def since_us(self) -> int | None:
+        """When the gap that is open began; None if none is."""
+        return self._open.heard.at_us if self._open is not None else None
+
     def readied(self, now_us: int) -> GapFound | None:
         """Close the gap: frames come again."""
         return self._close(now_us, "")

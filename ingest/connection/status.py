@@ -6,6 +6,7 @@ The rule: the one place where a feed's state changes; written by the feed's own 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -30,6 +31,9 @@ from ingest.events import (
 #: Seconds for which reading must stand still to be worth telling: under full load it stops and goes on many times a second.
 BLOCKED_AFTER = 1.0
 
+#: Positions remembered until what they go with is safe; of more, the oldest go.
+MOST_PLACES = 1000
+
 
 class FeedStatus:
     """State and counters of one feed, over all its connections."""
@@ -48,7 +52,9 @@ class FeedStatus:
         self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
         self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
         self.position_text: str | None = None  # where the stream is, as JSON
+        self.places: deque[tuple[int, str]] = deque(maxlen=MOST_PLACES)  # positions of this tenure by the number they go with
         self.standby = False  # another process leads the feed
+        self.missing_since: int | None = None  # when the gap that is open began (wall clock)
         self._blocked_at: float | None = None
         self._block_told = False
         self._readied_at: float | None = None
@@ -57,6 +63,11 @@ class FeedStatus:
     def blocked(self) -> bool:
         """Whether reading has stopped because the backlog is full."""
         return self._blocked_at is not None
+
+    def note_place(self, seq: int) -> None:
+        """Note that the position goes with the emission of this number."""
+        if self.position_text is not None:
+            self.places.append((seq, self.position_text))
 
     @property
     def position(self) -> Any:

@@ -39,6 +39,7 @@ class Ballast:
             return
         try:
             # Random, because some file systems store nothing for zeros.
+            self._path.touch(mode=0o600)
             self._path.write_bytes(os.urandom(self.size))
             self.there = True
         except OSError:

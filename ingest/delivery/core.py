@@ -22,6 +22,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from ingest.clock import wall_us
+from ingest.delivery.chain import Chain
 from ingest.delivery.outage import Outage
 from ingest.delivery.pacing import POLL_INTERVAL, Backoff, FullQueue
 from ingest.delivery.steps import (
@@ -40,7 +41,7 @@ from ingest.delivery.steps import (
     Watermarks,
 )
 from ingest.errors import BrokerError, BrokerRefused, ForeignWriter
-from ingest.events import GapFound, QueueForgotten
+from ingest.events import GapFound, MessageRejected, QueueForgotten
 
 #: A message that Redis refuses by itself so often is given up.
 MOST_REFUSALS = 10
@@ -112,22 +113,18 @@ class PublisherCore:
         self._full: tuple[str, FullQueue] | None = None
         self._refusals = 0
         self._refused: Reject | None = None
-        self.follow("", 0, 0.0)
+        self.follow(Chain(""), 0.0)
 
-    def follow(
-        self, producer: str, confirmed: int, now: float, *, sent: int = 0, earlier: bool = False, since_us: int = 0
-    ) -> None:
-        """Go on with another producer, or under another lease, after numbers up to ``sent`` were sent.
-
-        ``earlier``: a producer of a process that is gone, so Redis may hold more than we know; ``since_us``: when it began.
-        """
+    def follow(self, chain: Chain, now: float) -> None:
+        """Go on with another chain, or under another lease; of a chain that an earlier process left, Redis may hold more."""
         self.begin(now)
         self._lost = None
-        self._producer = producer
-        self._since_us = since_us
-        self._confirmed = confirmed  # what Redis said last
-        self._prev = confirmed  # the last number of the call before
-        self._sent = None if earlier else max(sent, confirmed)  # the highest number ever sent, if we know it
+        self._producer = chain.producer
+        self._since_us = chain.since_us
+        self._epoch = chain.epoch
+        self._confirmed = chain.confirmed  # what Redis said last
+        self._prev = chain.confirmed  # the last number of the call before
+        self._sent = None if chain.earlier else max(chain.sent_to, chain.confirmed)  # the highest ever sent, if we know it
         self._may_begin = False  # whether Redis is right not to know the producer
         self._gap: GapFound | None = None  # what Redis forgot, not yet recorded
         self._refused = None
@@ -186,10 +183,13 @@ class PublisherCore:
         if found.fenced:
             return Effect(fenced=True)
         position = found.position
-        if position is None or position < self._confirmed:
+        # An old call that asks for the lead may make an empty Redis look as if we had just begun: the epoch tells.
+        reset = found.epoch is not None and found.epoch < self._epoch
+        if position is None or position < self._confirmed or reset:
             told, self._gap = self._forgotten(position or 0)
+            self._epoch = 0
             if position is not None:
-                self._confirmed = position
+                self._confirmed = min(position, self._confirmed)
             return Effect(events=(told,))
         if self._sent is not None and position > max(self._sent, self._confirmed):
             raise ForeignWriter(self._producer, position, self._sent)
@@ -252,10 +252,11 @@ class PublisherCore:
         self.begin(now)
         return self._join_later(now, close=True)._replace(events=self._outage.failed(error, self._backoff.attempts, now))
 
-    def rejected(self) -> None:
-        """Note that the message was given up."""
+    def rejected(self, seq: int, detail: str) -> MessageRejected:
+        """Note that the message was given up; return what there is to tell of it."""
         self._refused = None
         self._refusals = 0
+        return MessageRejected(telemetry_id=self._label, seq=seq, detail=detail)
 
     def left(self, known: bool) -> Effect:
         """Take that the producer took leave; a Redis that did not know it has forgotten what it confirmed."""

@@ -168,7 +168,7 @@ class Publisher:
 
     def _follow(self, chain: Chain, leader: str) -> None:
         """Turn to a chain if it is not the one at work, or not under the same lease; nothing of another may be under way."""
-        if self._doubted:
+        if self._doubted and leader:  # of what is late nothing is doubted, and its turn must not be put off by it
             self._doubted = False
             self._line.close()
             self._core.begin(self._clock())
@@ -178,8 +178,7 @@ class Publisher:
             self._line.close()  # those calls are void once the next join has set a fresh nonce
         self._tell_gap()
         self._chain, self._leader = chain, leader
-        now, sent = self._clock(), chain.sent_to
-        self._core.follow(chain.producer, chain.confirmed, now, sent=sent, earlier=chain.earlier, since_us=chain.since_us)
+        self._core.follow(chain, self._clock())
 
     def _advance(self, chain: Chain) -> Effect:
         if self._core.settled:
@@ -212,8 +211,9 @@ class Publisher:
                 self._line.record(gap)
                 self._tell_gap()
             case Reject(seq, detail):
-                self._core.rejected()
-                self._backlog.reject(chain, seq, detail)
+                told = self._core.rejected(seq, detail)
+                if self._backlog.reject(chain, seq, detail):
+                    self._publish(told)
         return Effect()
 
     def _send(self, chain: Chain, messages: int, size: int) -> None:

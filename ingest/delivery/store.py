@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from ingest.clock import Monotonic, monotonic
+from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool import Spool, StoredProducer
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
-from ingest.events import Event, SpoolTrouble
+from ingest.events import Event, GapFound, SpoolTrouble
 
 #: Seconds for which a disk that refused is not tried again.
 REFUSAL = 1.0
@@ -34,6 +34,7 @@ class Store:
         *,
         most: int,
         durable: bool,
+        feed: str,
         label: str,
         tell: Callable[[Event], None],
         clock: Monotonic = monotonic,
@@ -45,6 +46,7 @@ class Store:
         self._adopt = adopt
         self._adopted: list[Spool] = []
         self._most = most
+        self._feed = feed
         self._label = label
         self._tell = tell
         self._clock = clock
@@ -147,7 +149,9 @@ class Store:
                 spool.append(producer, entries, final=final)
             except SpoolDamaged:
                 self._set_aside(spool)
-            except SpoolFull:
+            except SpoolFull as error:
+                if spool.size < self._most and not self._is_refused:  # not our limit, but the disk's: told once
+                    self._trouble(str(error))
                 break
             except SpoolError as error:
                 self._trouble(str(error))
@@ -225,13 +229,29 @@ class Store:
 
     def _learn(self, spool: Spool) -> list[StoredProducer]:
         if spool.set_aside_at_open is not None:
-            self._trouble(f"{spool.path} was damaged; it is set aside as {spool.set_aside_at_open}, and what was in it is lost")
+            self._tell_lost_at_open(f"{spool.path} was damaged; it is set aside as {spool.set_aside_at_open}")
         producers = self._producers_of(spool)
         for each in producers:
             self._where[each.id] = spool
             if each.epoch is not None and (self._newest is None or each.epoch > (self._newest.epoch or 0)):
                 self._newest = each
         return [each for each in producers if each.messages]
+
+    def _tell_lost_at_open(self, detail: str) -> None:
+        """What was in a file that could not be opened is lost; whose it was, and how much, nobody can know."""
+        self._trouble(f"{detail}, and what was in it is lost")
+        self._tell(
+            GapFound(
+                telemetry_id=self._label,
+                feed=self._feed,
+                cause="damaged",
+                from_us=0,
+                to_us=wall_us(),
+                producer="",
+                last_seq=0,
+                detail=detail,
+            )
+        )
 
     def _producers_of(self, spool: Spool) -> list[StoredProducer]:
         producers: list[StoredProducer] = []

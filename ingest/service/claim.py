@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms
+from ingest.broker.lease import Held, Leases, Renewal, Renewed, Spent, Taken, Terms
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.gaps import Before
 from ingest.delivery.backlog import Backlog
@@ -23,6 +23,7 @@ from ingest.events import (
     Publish,
     StandingBy,
 )
+from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from settings.wire import new_producer
 
@@ -42,7 +43,7 @@ class Claim:
     """What the keeper does for one feed.
 
     Parameters:
-      position: what the feed's session said of its place, as JSON; "" if nothing.
+      progress: how far this process is, for whoever comes after it.
       adopted: called when spools of dead processes were taken over, and gap records with them.
     """
 
@@ -55,7 +56,7 @@ class Claim:
         tenure: Tenure,
         publisher: Doubting,
         *,
-        position: Callable[[], str],
+        progress: Progress,
         adopted: Callable[[], None] = lambda: None,
         publish: Publish,
         clock: Monotonic = monotonic,
@@ -66,7 +67,7 @@ class Claim:
         self._backlog = backlog
         self._tenure = tenure
         self._publisher = publisher
-        self._position = position
+        self._progress = progress
         self._adopted = adopted
         self._publish = publish
         self._clock = clock
@@ -79,6 +80,12 @@ class Claim:
         self._told_at = 0.0
         self._outage = Outage(label)
         self._failures = 0
+        self._retired = False
+
+    @property
+    def retired(self) -> bool:
+        """Whether the feed wants the lead no more."""
+        return self._retired
 
     @property
     def leads(self) -> bool:
@@ -91,7 +98,7 @@ class Claim:
         if chain is None:
             return None
         self._confirmed = chain.confirmed
-        return Renewal(self.feed, chain.producer, self._position())
+        return Renewal(self.feed, chain.producer, self._progress.position(), self._progress.safe_us())
 
     def renewed(self, renewal: Renewal, answer: Renewed) -> None:
         """Take the answer to a renewal: a Redis that knows less than it confirmed has forgotten."""
@@ -107,11 +114,29 @@ class Claim:
         except BrokerError as error:
             self._failed(error)
 
+    def end(self) -> None:
+        """Take that the feed reads no more."""
+        self._progress.end()
+
+    def retire(self) -> None:
+        """Take that the feed has given up and has nothing left: another process may do better."""
+        self._retired = True
+
+    def step_down(self, leases: Leases) -> None:
+        """Give the lead of a feed that has retired back, once."""
+        try:
+            self.release(leases)
+        except BrokerError:
+            return  # it ends by itself, since it is renewed no more
+        chain = self._tenure.chain
+        if chain is not None:
+            self._tenure.fenced(chain.producer)
+
     def release(self, leases: Leases) -> None:
         """Give the lead back, so that another need not wait for the lease to end."""
         renewal = self.renewal()
         if renewal is not None:
-            leases.release(renewal.feed, renewal.producer, renewal.position)
+            leases.release(*renewal)
 
     def _attempt(self, leases: Leases) -> None:
         if self._backlog.adopt():
@@ -123,10 +148,13 @@ class Claim:
         if isinstance(answer, Held) and self._backlog.holds(answer.leader):
             answer = leases.take(self.feed, self._candidate, self._terms, answer)  # its spool is ours: it is dead
         self._recovered()
-        if isinstance(answer, Held):
-            self._wait_for(answer)
-        else:
-            self._take_over(answer)
+        match answer:
+            case Taken():
+                self._take_over(answer)
+            case Held():
+                self._wait_for(answer)
+            case Spent():  # it led without our knowing: its answer was lost, and its time is over
+                self._candidate = ""
 
     def _silent(self) -> Held | None:
         """Return the leader that has given no sign of life for the time of a lease, by our own clock."""
@@ -168,16 +196,18 @@ class Claim:
         return self._previous or (newest.id if newest is not None else "")
 
     def _before(self, taken: Taken, ours: str) -> Before | None:
+        """Return what is known of the time before: from when on, and after which message, frames may be missing."""
         if not taken.before:
             return None
         newest = self._backlog.newest
-        stored = newest.last if newest is not None and newest.id == taken.before else 0
+        kept = newest is not None and newest.id == taken.before and newest.messages and newest.first <= taken.last_seq + 1
         return Before(
             cause="restart" if taken.before == ours else "failover",
             producer=taken.before,
-            last_seq=max(taken.last_seq, stored),
+            # Where the disk goes on where Redis ends, nothing was in memory alone.
+            last_seq=newest.last if kept and newest is not None else taken.last_seq,
             position=_value(taken.position),
-            from_us=taken.seen_us or wall_us(),
+            from_us=taken.safe_us or taken.seen_us or wall_us(),
         )
 
     def _tell_forgotten(self) -> None:

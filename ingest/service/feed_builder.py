@@ -35,6 +35,7 @@ from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError
 from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
+from ingest.service.progress import Progress
 from ingest.service.references import FeedCode
 from ingest.service.runner import FeedRunner
 from ingest.service.tenure import Tenure
@@ -102,7 +103,12 @@ class FeedBuilder:
             backlog,
             tenure,
             publisher,
-            position=lambda: status.position_text or "",
+            progress=Progress(
+                backlog,
+                tenure,
+                places=status.places,
+                missing_since=lambda: status.missing_since,
+            ),
             adopted=partial(self._take_up_gaps, feed, backlog),
             publish=self._publish,
         )
@@ -138,6 +144,7 @@ class FeedBuilder:
             partial(adopt, Path(options.directory), feed.name, max_bytes=options.max_bytes, fsync=options.fsync),
             most=options.max_bytes,
             durable=options.fsync == "always" and options.persistent,
+            feed=feed.name,
             label=feed.label,
             tell=self._publish,
         )

@@ -45,9 +45,18 @@ class Keeper:
         """Look at once: a lead was lost."""
         self._woken.set()
 
+    def retire(self, feed: str) -> None:
+        """Give the lead of a feed back that has given up and has nothing left."""
+        for claim in self._claims:
+            if claim.feed == feed and not claim.retired:
+                claim.retire()
+                self._woken.set()
+
     def stand_down(self) -> None:
         """Take no lead any more: a feed that is to end would not use it, and nobody would know of the gap before it."""
         self._stands_down = True
+        for claim in self._claims:
+            claim.end()
 
     def stop(self) -> None:
         """Let `run` end; the leases stay ours until `release` or their time is over."""
@@ -62,7 +71,9 @@ class Keeper:
             with suppress(BrokerError):  # the publishers tell of it
                 self._renew()
         for claim in self._claims:
-            if not claim.leads and not self._stands_down:
+            if claim.retired and claim.leads:
+                claim.step_down(self._leases)
+            elif not (claim.leads or claim.retired or self._stands_down):
                 claim.attempt(self._leases)
 
     def release(self, deadline: Deadline) -> None:
@@ -76,7 +87,8 @@ class Keeper:
                 return  # the others would fail as well, and each costs a time-out
 
     def _renew(self) -> None:
-        due = [(claim, renewal) for claim in self._claims if (renewal := claim.renewal()) is not None]
+        wanted = [claim for claim in self._claims if not claim.retired]
+        due = [(claim, renewal) for claim in wanted if (renewal := claim.renewal()) is not None]
         if not due:
             return
         answers = self._leases.renew([renewal for _, renewal in due])
@@ -84,6 +96,6 @@ class Keeper:
             claim.renewed(renewal, answer)
 
     def _pause(self) -> float:
-        if any(not claim.leads for claim in self._claims):
+        if any(not claim.leads for claim in self._claims if not claim.retired):
             return ATTEMPT_INTERVAL
         return max(0.0, self._renew_at - self._clock())

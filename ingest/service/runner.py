@@ -64,6 +64,11 @@ class FeedRunner:
         return self._saved.lost
 
     @property
+    def is_through(self) -> bool:
+        """Whether the feed has given up, and all that it read is handed over."""
+        return self.failed and len(self._backlog) == 0
+
+    @property
     def spooled(self) -> int:
         """Emitted messages that are kept for the next start."""
         return self._saved.spooled

@@ -83,6 +83,8 @@ class Supervisor:
     def _look(self) -> None:
         for runner in self._runners:
             runner.check_callback()
+            if runner.is_through:
+                self._plant.keeper.retire(runner.settings.name)
         if monotonic() - self._summed_at >= INTERVAL:
             self._summarise()
 

@@ -65,6 +65,13 @@ class Tenure:
         """The chain of the tenure that is held."""
         return self._chain
 
+    @property
+    def unused_since(self) -> int | None:
+        """Since when nobody has read (wall-clock microseconds), where the tenure held was not entered yet; else None."""
+        with self._lock:
+            unused = self._chain is not None and self._entered != self._chain.producer
+            return self._before.from_us if unused and self._before is not None else None
+
     def enter(self) -> Before | None:
         """Take up the tenure held now: what is emitted from now on belongs to it. Return what is known of the time before."""
         with self._lock:

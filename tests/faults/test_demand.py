@@ -49,7 +49,6 @@ class Routing(Session):
 """
 
 
-@pytest.mark.quick
 def test_a_full_queue_of_two_holds_both_back_and_what_is_in_them_is_a_prefix(tmp_path, shared_valkey, fault):
     (tmp_path / "routing.py").write_text(ROUTING)
     stream = NumberedStream(rate=5000)

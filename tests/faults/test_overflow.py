@@ -28,7 +28,7 @@ def drops_of(member: Member) -> Iterator[tuple[str, int, int, int]]:
 
 
 def assert_recorded(fleet: Fleet, member: Member, lost: list[int], policy: str) -> None:
-    """The episodes in the log hold exactly what is lost, and each has a record (on one connection seq and number are the same)."""
+    """The episodes in the log hold exactly what is lost, and each has a record (on one connection a seq is a number)."""
     episodes = list(drops_of(member))
     assert {reason for reason, *_ in episodes} == {policy}
     assert sum(count for _, count, *_ in episodes) == len(lost)
@@ -43,9 +43,7 @@ def assert_recorded(fleet: Fleet, member: Member, lost: list[int], policy: str) 
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
-def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_nothing_else_is(
-    tmp_path, valkey, fault, policy
-):
+def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_nothing_else_is(tmp_path, valkey, fault, policy):
     stream = NumberedStream(rate=RATE)
     extra = NOTING + SMALL + f'overflow = "{policy}"\n'
     fault(f"Redis stalled 2 s, twice, overflow {policy}")
@@ -71,9 +69,7 @@ def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_newest", "drop_oldest"])
-def test_a_disk_that_is_full_then_drained_then_full_again_loses_only_what_the_policy_says(
-    tmp_path, shared_valkey, fault, policy
-):
+def test_a_disk_that_is_full_then_drained_then_full_again_loses_only_what_the_policy_says(tmp_path, shared_valkey, fault, policy):
     stream = NumberedStream(rate=RATE, size=200)
     with (
         small_disk(tmp_path) as disk,

@@ -59,6 +59,7 @@ def test_killed_on_a_slow_road_no_more_than_five_times_the_payload_is_sent(tmp_p
         assert payload > 4_000_000, "too little to tell"
         assert sent <= 5 * payload, f"sent {sent} bytes for {payload}"
     fault.compared(run.numbers(), stream.connections)
+    fault.name += f": {sent / payload:.1f} times the payload sent"
 
 
 def _payload_bytes(client):

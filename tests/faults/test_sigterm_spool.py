@@ -1,4 +1,4 @@
-"""The supervisor is asked to end (SIGTERM) while Redis does not take what it has: the rest goes to the disk, or is told as lost."""
+"""The supervisor is asked to end (SIGTERM) while Redis does not take what it has: the rest goes to disk, or is told as lost."""
 
 import signal
 

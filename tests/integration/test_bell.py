@@ -88,7 +88,8 @@ def test_a_wakeup_that_is_set_before_ends_the_next_wait(rig: Rig) -> None:
 
 def test_a_cut_is_an_error_and_the_next_wait_connects_again(rig: Rig) -> None:
     assert rig.bell.wait(0.01, rig.wakeup) == "nothing"
-    rig.later(rig.proxy.cut)
+    [listener] = [each for each in rig.redis.client_list() if each["cmd"] == "blmove"]
+    rig.later(lambda: rig.redis.client_kill_filter(_id=listener["id"]))
     with pytest.raises(redis.ConnectionError):
         rig.bell.wait(5, rig.wakeup)
     rig.redis.rpush(KEY, "a")

@@ -9,7 +9,7 @@ import redis
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.keys import FORMAT, Keys
-from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms, take_arguments
+from ingest.broker.lease import Held, Leases, Renewal, Renewed, Spent, Taken, Terms, take_arguments
 from ingest.broker.line import Joined, Line
 from ingest.broker.scripts import LEASE
 from ingest.errors import BrokerRefused
@@ -44,11 +44,11 @@ def held(client: redis.Redis) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in client.hgetall(KEY).items()}
 
 
-def take(leases: Leases, producer: str, seen: Held | None = None, terms: Terms = TERMS) -> Taken | Held:
+def take(leases: Leases, producer: str, seen: Held | None = None, terms: Terms = TERMS) -> Taken | Held | Spent:
     return leases.take("trades", producer, terms, seen)
 
 
-def taken(answer: Taken | Held) -> Taken:
+def taken(answer: Taken | Held | Spent) -> Taken:
     assert isinstance(answer, Taken)
     return answer
 
@@ -69,7 +69,7 @@ def let_the_lease_end(client: redis.Redis) -> None:
 class TestTake:
     def test_where_nobody_ever_led_it_is_granted_and_everything_is_written(self, client: redis.Redis, leases: Leases) -> None:
         before = client.time()[0] * 1000
-        assert take(leases, "a") == Taken(1, "", 0, "", 0)
+        assert take(leases, "a") == Taken(1, "", 0, "", 0, 0)
         found = held(client)
         assert before <= int(found.pop("seen")) <= before + 60_000
         assert before + 60_000 <= int(found.pop("until")) <= before + 120_000
@@ -102,19 +102,25 @@ class TestTake:
         assert (first.before, again.before, again.epoch) == ("a", "a", 2)
         assert again.position == '{"at":7}'
 
-    def test_one_that_led_and_returns_after_another_names_that_one(self, client: redis.Redis, leases: Leases) -> None:
+    def test_one_that_led_never_leads_again_after_another_though_nobody_leads(self, client: redis.Redis, leases: Leases) -> None:
+        """What it still holds would come after what the other read: also by a call of its own that is executed late."""
         take(leases, "a")
         leases.release("trades", "a")
         take(leases, "b")
         leases.release("trades", "b")
-        assert (taken(take(leases, "a")).before, held(client)["epoch"]) == ("b", "3")
+        before = held(client)
+        assert take(leases, "a") == Spent()
+        assert lease(client, *take_arguments("a", TERMS, None, again=True)) == ["spent", "", ""]
+        assert leases.renew([Renewal("trades", "a")]) == [Renewed("fenced", leader="b")]
+        assert held(client) == before
+        assert taken(take(leases, "c")).before == "b"
 
     def test_when_its_time_is_over_another_may_lead(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         client.hset(KEY, "p.a", "1:nonce:41")
         seen = int(held(client)["seen"]) * 1000
         let_the_lease_end(client)
-        assert take(leases, "b") == Taken(2, "a", seen, "", 41)
+        assert take(leases, "b") == Taken(2, "a", seen, "", 41, 0)
         assert held(client)["p.b"] == "2::0"
 
     def test_a_short_lease_ends_by_itself(self, client: redis.Redis, leases: Leases) -> None:
@@ -230,12 +236,13 @@ class TestEnd:
     def test_a_release_that_leaves_no_producer_leaves_a_trace_for_thirty_days(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         assert client.eval(LEASE.source, 1, KEY, "done", "a") == 1
-        assert leases.release("trades", "a", '{"at":9}')
+        assert leases.release("trades", "a", '{"at":9}', 1_790_000_000_000_000)
         found = held(client)
         assert (found["leader"], found["until"], found["last"], found["position"]) == ("", "0", "a", '{"at":9}')
         assert int(found["seen"]) > 0
         assert THIRTY_DAYS - 60 < client.ttl(KEY) <= THIRTY_DAYS
-        assert taken(take(leases, "b")).before == "a"
+        successor = taken(take(leases, "b"))
+        assert (successor.before, successor.safe_us) == ("a", 1_790_000_000_000_000)
         assert client.ttl(KEY) == -1
 
     def test_one_that_leaves_a_producer_does_not_expire(self, client: redis.Redis, leases: Leases) -> None:
@@ -259,6 +266,18 @@ class TestEnd:
         take(leases, "a")
         assert [client.eval(LEASE.source, 1, KEY, "done", "a") for _ in range(2)] == [1, 0]
         assert held(client)["leader"] == "a"
+
+    def test_how_far_a_producer_came_that_is_done_is_told_to_the_next(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        client.hset(KEY, "p.a", "1:nonce:8")
+        assert [client.eval(LEASE.source, 1, KEY, "done", "a") for _ in range(2)] == [1, 0], "a reply may be lost"
+        leases.release("trades", "a")
+        first = taken(take(leases, "b"))
+        assert (first.before, first.last_seq) == ("a", 8)
+        assert taken(take(leases, "b")).last_seq == 8, "its reply was lost"
+        client.eval(LEASE.source, 1, KEY, "done", "a")  # of one that has been overtaken: nobody asks
+        leases.release("trades", "b")
+        assert taken(take(leases, "c")).last_seq == 0, "that of b, which came nowhere"
 
     def test_an_operation_that_does_not_exist_is_an_error(self, client: redis.Redis) -> None:
         with pytest.raises(redis.ResponseError, match="unknown operation"):

@@ -48,6 +48,10 @@ PROVOKED = {
     "Trades.setup() missing a required argument: 'symbols'": FEED + 'session = "mine.sessions:Trades"',
     "low_watermark (…) must be below high_watermark (…)": FEED + "[queues.q]\nhigh_watermark = 5\nlow_watermark = 6",
     "the header has a value with a line break (CR or LF)": FEED + 'headers = { A = "a\\n" }',
+    "there is no folder 'spool': create it, owned by the user that runs the feeds": FEED + 'spool = { directory = "spool" }',
+    "max_bytes (…) is below backlog.bytes (…): at a stop the backlog goes to the spool": FEED
+    + 'spool = { directory = ".", max_bytes = 2048 }',
+    '"disk" needs a spool: set spool.directory': FEED + 'durability = "disk"',
     "there is no readable file 'ca.pem'": FEED + 'tls = { ca_file = "ca.pem" }',
     "the feed sends to 'frist', but the actor 'show' listens on 'first'…": FEED
     + 'queue = "frist"\n[workers]\nactors = ["mine.actors"]',

@@ -114,6 +114,7 @@ def kept_store(
     store = Store(
         opened[0],
         take_over,
+        feed="trades",
         most=most,
         durable=durable,
         label="label",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.losses import Losses
 from ingest.events import Event
 from ingest.service.claim import Claim
+from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from tests.support.backlogs import kept_store
 from tests.support.connections import ManualClock
@@ -47,7 +49,7 @@ class Contender:
         self.entered: list[Chain] = []
         self.changes = 0
         self.gaps: list[bytes] = []
-        self.position = ""
+        self.places: deque[tuple[int, str]] = deque()
         self.doubts = Doubts()
         self.leases = Leases(client, KEYS, "", seconds)
         losses = Losses("trades", "label", self.events.append, clock=self.clock)
@@ -61,7 +63,7 @@ class Contender:
             self.backlog,
             self.tenure,
             self.doubts,
-            position=lambda: self.position,
+            progress=Progress(self.backlog, self.tenure, places=self.places),
             adopted=lambda: self.gaps.extend(self.backlog.take_gaps()),
             publish=self.events.append,
             clock=self.clock,

@@ -28,7 +28,7 @@ NOTING = 'session = "noting:Noting"\n'
 
 
 class Member(SupervisorProcess):
-    """One supervisor of a fleet, with a folder of its own; with the session `NOTING` it tells how far it was when it was killed."""
+    """One supervisor, with a folder of its own; with the session `NOTING` it tells how far it was when it was killed."""
 
     def __init__(self, folder: Path, feeds: str, redis_url: str, *, prefix: Sequence[str] = (), **environ: str) -> None:
         folder.mkdir()
@@ -95,10 +95,11 @@ class Fleet:
         return member
 
     def newest(self) -> int:
-        """Return the last number in the queue; 0 if it is empty."""
-        last = self.client.lindex(KEY, -1)
-        data = self.client.hget(f"{KEY}.msgs", last) if last is not None else None
-        return number_of(json.loads(data)["args"][0]) if data is not None else 0
+        """Return the last number in the queue; 0 if there is none. Messages to a gap actor are passed over."""
+        ids = self.client.lrange(KEY, -20, -1)
+        found = self.client.hmget(f"{KEY}.msgs", ids) if ids else []
+        payloads = [json.loads(data)["args"][0] for data in found if data is not None]
+        return next((number_of(payload) for payload in reversed(payloads) if isinstance(payload, str)), 0)
 
     def depth(self) -> int:
         return self.client.llen(KEY)
@@ -131,6 +132,15 @@ class Fleet:
         for number, member in enumerate(self.members if error is not None else ()):
             error.add_note(f"--- the log of supervisor {number} ---\n{member.log[-3000:]}")
         self._stack.close()
+
+
+def assert_dropped_after(seq: int, count: int, gaps: Sequence[GapRecord]) -> None:
+    """Check that records tell of ``count`` drops after number ``seq``, one behind the other: two where reading went on."""
+    for gap in gaps:
+        assert gap.last_seq == seq, gaps
+        assert gap.count, gaps
+        seq, count = seq + gap.count, count - gap.count
+    assert count == 0, gaps
 
 
 def spooling(folder: Path, more: str = "") -> str:

@@ -49,6 +49,12 @@ class RedisProxy(RawServer):
         """Let nothing more pass on the connections there are; new ones pass."""
         self._held = set(self._connections)
 
+    def abandon(self) -> None:
+        """End the held connections for their clients; what they have asked is not forgotten."""
+        for connection in self._held:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def release(self) -> None:
         self._held = set()
 
@@ -58,7 +64,10 @@ class RedisProxy(RawServer):
 
     def _serve(self, connection: socket.socket) -> None:
         with socket.socket(socket.AF_UNIX) as upstream:
-            upstream.connect(self._path)
+            try:
+                upstream.connect(self._path)
+            except OSError:
+                return  # it is down, so its clients are refused
             if self._context is None:
                 self._relay(connection, upstream)
             else:

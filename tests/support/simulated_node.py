@@ -28,6 +28,7 @@ from ingest.delivery.store import Store
 from ingest.errors import BrokerError, SpoolError
 from ingest.events import DropReason, Event
 from ingest.service.claim import Claim
+from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from settings.wire import message_id
 from tests.support.delivery import make_envelope
@@ -147,7 +148,7 @@ class Node:
             self.backlog,
             self.tenure,
             self.publisher,
-            position=lambda: "",
+            progress=Progress(self.backlog, self.tenure),
             publish=self._events.append,
             clock=self._clock,
         )
@@ -253,7 +254,7 @@ class Node:
     def _store(self, folder: Path) -> Store:
         own = acquire(folder, FEED, max_bytes=4000, fsync="batch")
         self._spools.append(own)
-        return Store(own, partial(self._adopt, folder), most=4000, durable=False, label=FEED, tell=self._events.append)
+        return Store(own, partial(self._adopt, folder), most=4000, durable=False, feed=FEED, label=FEED, tell=self._events.append)
 
     def _adopt(self, folder: Path) -> list[Spool]:
         adopted = adopt(folder, FEED, max_bytes=4000, fsync="batch")

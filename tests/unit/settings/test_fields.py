@@ -57,7 +57,7 @@ LEGAL = [
     (fields.QueueName, ["default", "_q", "a.b-c_1"]),
     (fields.Token, ["chat", "graphql-transport-ws"]),
     (fields.Namespace, ["dramatiq", "app:{1}"]),
-    (fields.Group, ["", "staging", "app-1.eu_west"]),
+    (fields.Group, ["", "staging", "app-1-eu_west"]),
     (fields.Origin, ["https://app.test", "null", "http://localhost:3000"]),
     (fields.StatusOrClass, [300, 404, 599, "3xx", "4xx", "5xx"]),
     (fields.CodeOrClass, [1000, 4999, "1xxx", "4xxx"]),

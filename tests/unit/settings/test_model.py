@@ -71,7 +71,7 @@ def test_the_lease_and_the_group_have_the_defaults_of_the_design():
         ({"lease": 0.5}, "Input should be greater than or equal to 1"),
         ({"lease": 5000}, "5000 s is more than 10 minutes; durations are seconds, did you mean 5?"),
         ({"lease": "5"}, "Input should be a valid number"),
-        ({"group": "a:b"}, "'a:b' is no group: at most 100 letters, digits, dots, dashes and underscores"),
+        ({"group": "a.b"}, "'a.b' is no group: at most 100 letters, digits, dashes and underscores"),
     ],
 )
 def test_what_the_supervisor_cannot_have(keys, says):

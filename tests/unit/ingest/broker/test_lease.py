@@ -58,8 +58,11 @@ def test_a_take_names_who_is_known_to_be_dead_and_whether_it_is_one_again(
 @pytest.mark.parametrize(
     ("answer", "meaning"),
     [
-        ([b"taken", b"1", b"", b"", b"", b""], Taken(1, "", 0, "", 0)),
-        ([b"taken", b"12", b"old", b"1790000000123", b'{"a":1}', b"77"], Taken(12, "old", 1_790_000_000_123_000, '{"a":1}', 77)),
+        ([b"taken", b"1", b"", b"", b"", b"", b""], Taken(1, "", 0, "", 0, 0)),
+        (
+            [b"taken", b"12", b"old", b"1790000000123", b'{"a":1}', b"77", b"1789"],
+            Taken(12, "old", 1_790_000_000_123_000, '{"a":1}', 77, 1789),
+        ),
         ([b"held", b"other", b"4"], Held("other", "4")),
         ([b"other", b"other", b"4"], Held("other", "4", is_other=True)),
     ],
@@ -72,7 +75,7 @@ def test_what_a_take_answers(answer: list[bytes], meaning: Taken | Held) -> None
 
 def test_renews_all_in_one_call_and_answers_in_their_order() -> None:
     client = ScriptedClient([[b"ok", b"41"], [b"ok", b""], [b"fenced", b"other"], [b"gone", b""]])
-    renewals = [Renewal("a", "p"), Renewal("b", "q", '{"at":7}'), Renewal("c", "r"), Renewal("d", "s")]
+    renewals = [Renewal("a", "p"), Renewal("b", "q", '{"at":7}', 1789), Renewal("c", "r"), Renewal("d", "s")]
     assert leases(client).renew(renewals) == [
         Renewed("ok", 41),
         Renewed("ok", None),
@@ -81,14 +84,14 @@ def test_renews_all_in_one_call_and_answers_in_their_order() -> None:
     ]
     [(keys, arguments)] = client.calls
     assert keys == [f"ns:__feed__.group.{feed}" for feed in "abcd"]
-    assert arguments == ("renew", "5000", "p", "", "q", '{"at":7}', "r", "", "s", "")
+    assert arguments == ("renew", "5000", "p", "", "", "q", '{"at":7}', "1789", "r", "", "", "s", "", "")
 
 
 @pytest.mark.parametrize(("answer", "was_ours"), [(1, True), (0, False)])
 def test_a_release_tells_whether_it_was_ours(answer: int, was_ours: bool) -> None:
     client = ScriptedClient(answer)
     assert leases(client).release("trades", "me", "{}") is was_ours
-    assert client.calls == [(["ns:__feed__.group.trades"], ("release", "me", "{}"))]
+    assert client.calls == [(["ns:__feed__.group.trades"], ("release", "me", "{}", ""))]
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def entries(*queues: str) -> list[Entry]:
 def test_a_join_loads_the_script_and_attaches_under_a_fresh_nonce_each_time() -> None:
     connection = ScriptedConnection(*JOINED, *JOINED)
     line = make_line(connection)
-    assert line.join("p", None) == Joined(7)
-    assert line.join("p", 3) == Joined(7)
+    assert line.join("p", None) == Joined(7, epoch=0)
+    assert line.join("p", 3) == Joined(7, epoch=0)
     load, first, _, second = connection.sent
     assert b"LOAD" in load
     assert b"ns:__feed__.group.feed" in first
@@ -122,7 +122,7 @@ def test_any_other_error_closes_the_line_and_the_next_join_makes_another(error: 
     assert first.disconnected == 1
     with pytest.raises(BrokerUnreachable, match="closed"):
         line.enqueue_batch("p", 7, 8, entries("a"))
-    assert line.join("p", None) == Joined(7)
+    assert line.join("p", None) == Joined(7, epoch=0)
     assert line.depth("a") == 4
 
 
@@ -164,9 +164,9 @@ RENEWED = [[b"ok", b"7"]]
 
 def test_a_leader_renews_its_lease_before_it_attaches() -> None:
     connection = ScriptedConnection(b"sha", RENEWED, JOINED[1])
-    assert make_line(connection).join("late", None, "me") == Joined(7)
+    assert make_line(connection).join("late", None, "me") == Joined(7, epoch=0)
     renew, attach = sent_lease(connection)
-    assert renew == [b"renew", b"5000", b"me", b""]
+    assert renew == [b"renew", b"5000", b"me", b"", b""]
     assert attach[:2] == [b"attach", b"late"]
 
 

@@ -231,6 +231,9 @@ class TestEnd:
         kept.take(1)
         assert kept.backlog.save(keeps=False) == Saved(0, 6)
         assert kept.dropped() == [(1, 6, 6)]
+        kept.backlog.close()
+        again = KeptBacklog(tmp_path, producer="q")
+        assert again.deliver_all() == [], "told as lost, and delivered all the same"
 
     def test_gap_records_that_redis_does_not_have_are_kept_for_the_next_start(self, tmp_path: Path) -> None:
         kept = KeptBacklog(tmp_path)

@@ -6,7 +6,9 @@ import pytest
 
 from ingest.broker.limits import Limits
 from ingest.broker.line import Joined, Reply
+from ingest.delivery.chain import Chain
 from ingest.delivery.core import MOST_REFUSALS, SERVER_CODES, Pace, PublisherCore
+from ingest.delivery.entry import Entry
 from ingest.delivery.pacing import POLL_INTERVAL
 from ingest.delivery.steps import Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable, ForeignWriter
@@ -31,8 +33,15 @@ def make_core(**pace: int) -> PublisherCore:
         pace=Pace(**pace),
         uniform=lambda low, high: high,
     )
-    core.follow("p", 0, 0.0, since_us=SINCE_US)
+    core.follow(Chain("p", since_us=SINCE_US), 0.0)
     return core
+
+
+def chain_sent_to(last: int, *, confirmed: int) -> Chain:
+    """Return the chain of which numbers up to ``last`` are under way."""
+    chain = Chain("p", confirmed=confirmed)
+    chain.taken.append([Entry(seq, seq, "trades", b"", b"", 0) for seq in range(confirmed + 1, last + 1)])
+    return chain
 
 
 def joined_core(**pace: int) -> PublisherCore:
@@ -295,7 +304,7 @@ class TestRefusedMessages:
         action = core.next(99.0, True)
         assert isinstance(action, Reject)
         assert (action.seq, "ERR" in action.detail) == (1, True)
-        core.rejected()
+        core.rejected(1, "no")
         assert core.next(99.0, True) == Send(1, 1_000_000)
         assert core.sent(2, 2, 1, 99.0) == 0
         core.replied(Reply("ok", 2), 99.0)
@@ -315,7 +324,7 @@ class TestRefusedMessages:
         core = joined_core()
         for _ in range(MOST_REFUSALS):
             self.refuse(core, 1)
-        core.rejected()
+        core.rejected(1, "no")
         for _ in range(MOST_REFUSALS - 1):
             self.refuse(core, 1, seq=2)
         assert isinstance(core.next(99.0, True), Send)
@@ -324,7 +333,7 @@ class TestRefusedMessages:
 class TestProducers:
     def test_what_an_earlier_process_left_may_stand_anywhere_in_redis(self) -> None:
         core = make_core()
-        core.follow("old", 40, 0.0, earlier=True)
+        core.follow(Chain("old", confirmed=40, earlier=True), 0.0)
         assert core.next(0.0, True) == Join(None)
         assert core.joined(Joined(70), 0.0) == Effect(commit=70, rewind=True)
         assert core.sent(71, 80, 10, 0.0) == 70
@@ -333,7 +342,7 @@ class TestProducers:
 
     def test_of_an_earlier_process_nobody_knows_since_when_it_may_be_forgotten(self) -> None:
         core = make_core()
-        core.follow("old", 40, 0.0, earlier=True)
+        core.follow(Chain("old", confirmed=40, earlier=True), 0.0)
         core.joined(Joined(None), 0.0)
         gap = recorded_by(core, 0.0)
         assert (gap.producer, gap.last_seq, gap.from_us) == ("old", 0, 0)
@@ -345,7 +354,7 @@ class TestProducers:
             core.replied(refused("ERR"), 0.0)
             core.joined(Joined(0), 99.0)
         assert isinstance(core.next(99.0, True), Reject)
-        core.follow("next", 7, 100.0)
+        core.follow(Chain("next", confirmed=7), 100.0)
         assert core.next(100.0, True) == Join(None)
         core.joined(Joined(7), 100.0)
         assert isinstance(core.next(100.0, True), Send)
@@ -355,18 +364,28 @@ class TestProducers:
         core = joined_core()
         core.sent(1, 500, 500, 0.0)
         assert core.under_way
-        core.follow("next", 0, 1.0)
+        core.follow(Chain("next"), 1.0)
         assert not core.under_way
         core.joined(Joined(0), 1.0)
         assert core.next(1.0, True) == Send(1000, 1_000_000), "its line did not break"
 
     def test_under_another_lease_what_was_sent_before_may_be_in_redis(self) -> None:
         core = make_core()
-        core.follow("p", 3, 0.0, sent=9)
+        core.follow(chain_sent_to(9, confirmed=3), 0.0)
         assert core.joined(Joined(9), 0.0).commit == 9
-        core.follow("p", 3, 0.0, sent=9)
+        core.follow(chain_sent_to(9, confirmed=3), 0.0)
         with pytest.raises(ForeignWriter):
             core.joined(Joined(10), 0.0)
+
+    def test_a_redis_that_counts_fewer_acquisitions_than_we_know_of_has_forgotten(self) -> None:
+        """So it looks where a call of ours that was long given up asks an empty Redis for the lead."""
+        core = make_core()
+        core.follow(Chain("p", 3), 0.0)
+        effect = core.joined(Joined(0, epoch=1), 0.0)
+        assert kinds(effect) == [QueueForgotten]
+        assert recorded_by(core, 0.0).cause == "forgotten"
+        core.recorded()
+        assert core.joined(Joined(0, epoch=1), 0.0) == Effect(commit=0, rewind=True), "told once"
 
     def test_a_join_that_finds_another_leader_says_so_and_believes_nothing_else(self) -> None:
         core = joined_core()

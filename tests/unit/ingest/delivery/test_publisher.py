@@ -282,6 +282,23 @@ class TestLead:
             wait_until(lambda: len(kept.backlog) == 0, 10, "the end of both")
         assert (kept.dropped(), feed.publisher.enqueued, feed.crashes) == ([(2, 2, 1)], 1, [])
 
+    def test_what_is_late_is_not_put_off_by_doubts_about_the_lease_and_they_are_not_forgotten(self) -> None:
+        line = FakeLine(None)
+        with pipeline(line, mark_late=lambda data: data) as feed:
+            feed.lead.leader = ""
+            feed.put("a")
+            feed.backlog.fence()
+            wait_until(lambda: line.calls, 10, "the call that gets no reply")
+            joins = len(line.joins)
+            feed.lead.leader = "q"
+            second = feed.backlog.open("q", 2)
+            feed.intake.enter(second)
+            feed.publisher.doubt()
+            line.replies[0] = Reply("ok", 1)
+            wait_until(lambda: line.left == [feed.producer], 10, "the end of what is late")
+            wait_until(lambda: line.joins[joins:], 10, "the join of the next")
+            assert {producer for producer, _ in line.joins[joins:]} == {"q"}
+
     def test_a_feed_that_was_full_can_be_read_again_after_that(self) -> None:
         kept = KeptBacklog(messages=2)
         with pipeline(FakeLine(), backlog=kept.backlog, chain=kept.chain) as feed:

@@ -9,7 +9,7 @@ import pytest
 from ingest.delivery.spool import Spool
 from ingest.delivery.store import REFUSAL, Store
 from ingest.errors import SpoolDamaged, SpoolFull, SpoolUnusable
-from ingest.events import Event, SpoolTrouble
+from ingest.events import Event, GapFound, SpoolTrouble
 from tests.support.backlogs import damage, kept_store
 from tests.support.connections import ManualClock
 from tests.support.spools import LARGE, entries, numbers
@@ -86,9 +86,11 @@ class TestRestart:
         folder.left_behind("a", 3, 2).close()
         (folder.path / "trades.0.spool").write_bytes(b"nonsense " * 1000)
         store = folder.store()
-        [event] = folder.events
+        event, gap = folder.events
         assert isinstance(event, SpoolTrouble)
         assert (store.newest, "damaged" in event.detail, event.telemetry_id) == (None, True, "label")
+        assert isinstance(gap, GapFound)
+        assert (gap.cause, gap.feed, gap.producer, gap.count) == ("damaged", "trades", "", None)
 
 
 class TestLeads:

@@ -66,7 +66,7 @@ class TestTaking:
         one.attempt()
         first = one.tenure.leader
         two.attempt()
-        one.position = '{"offset": 7}'
+        one.places.append((0, '{"offset": 7}'))
         client.hset(FEED_KEY, f"p.{first}", "1:nonce:41")
         one.release()
         assert two.attempt()
@@ -78,7 +78,7 @@ class TestTaking:
     def test_a_position_that_is_no_json_is_left_out(self, client: redis.Redis) -> None:
         one, two = Contender(client), Contender(client)
         one.attempt()
-        one.position = "{broken"
+        one.places.append((0, "{broken"))
         one.release()
         two.attempt()
         before = two.tenure.enter()

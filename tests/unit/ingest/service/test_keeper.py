@@ -40,9 +40,9 @@ class CountedLeases(Leases):
         self._count("take")
         return super().take(*arguments)  # type: ignore[arg-type]
 
-    def release(self, feed: str, producer: str, position: str = "") -> bool:
+    def release(self, feed: str, producer: str, position: str = "", safe_us: int = 0) -> bool:
         self._count(f"release {feed}")
-        return super().release(feed, producer, position)
+        return super().release(feed, producer, position, safe_us)
 
     def _count(self, call: str) -> None:
         self.calls.append(call)
@@ -205,3 +205,18 @@ def test_running_it_notices_by_itself_when_a_leader_gives_up(client: redis.Redis
         wait_until(lambda: contender.events, 10, "the standby")
         other.release()
         wait_until(lambda: contender.claim.leads, 10, "the lead")
+
+
+def test_a_feed_that_gave_up_and_has_nothing_left_lets_another_lead_and_asks_no_more(client: redis.Redis) -> None:
+    kept = Kept(client, "trades", "mine")
+    kept.keeper.turn()
+    kept.calls()
+    kept.keeper.retire("trades")
+    kept.keeper.turn()
+    assert (kept.calls(), kept.leads) == (["release trades"], [False, True])
+    other = Contender(client)
+    other.attempt()
+    assert other.claim.leads
+    kept.clock.now += 20.0
+    kept.keeper.turn()
+    assert kept.calls() == ["renew mine"]
