@@ -96,7 +96,7 @@ class BrokerSettings(Table):
     """Prefix of all keys; Dramatiq's own by default."""
     tls: BrokerTLSSettings = BrokerTLSSettings()
     max_connections: Annotated[int, Field(ge=1)] = 4
-    """Connections of one process that may be open at once, beside one for each feed's publisher, or for each queue that a worker waits on."""
+    """Connections of one process that may be open at once, beside one for each feed's publisher and each worker's queue."""
     middleware: Items[Reference] = ()
     """"module:name" of your own Dramatiq middleware, for both kinds of process."""
 
