@@ -89,6 +89,21 @@ def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):
     assert "status 404" in supervisor.log
 
 
+def test_a_feed_whose_publisher_is_beyond_repair_gives_up_and_gives_its_lead_back(tmp_path, shared_valkey):
+    """Somebody else writes as its producer: nothing of it can be handed over any more, while the other feed goes on."""
+    client, key = shared_valkey.client(), "dramatiq:__feed__..trades"
+    with ScriptedServer(counting_for_ever) as server:
+        both = feeds(server.url) + feeds(server.url, "other").replace('queue = "trades"', 'queue = "other"')
+        with SupervisorProcess(tmp_path, both, shared_valkey.url) as supervisor:
+            wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "messages")
+            producer = client.hget(key, "leader").decode()
+            client.hset(key, f"p.{producer}", f"1:foreign:{10**9}")
+            supervisor.wait_for_log("feed_gave_up feed=trades reason=FeedCrashed")
+            wait_until(lambda: client.hget(key, "leader") == b"", 5, "the end of its lead")
+            assert client.hget("dramatiq:__feed__..other", "leader") != b""
+            assert supervisor.stop() == 1
+
+
 def test_with_no_feed_left_the_process_ends_with_1(tmp_path, shared_valkey):
     with (
         ScriptedServer(lambda client: client.refuse(410)) as server,
@@ -182,6 +197,34 @@ def test_a_callback_that_hangs_is_told_and_does_not_hold_up_the_end(tmp_path, sh
                 lambda: read_statuses(client, "dramatiq")[0]["feeds"]["trades"]["state"] == "SLOW_CALLBACK", 20, "the state"
             )
             supervisor.stop(timeout=15)
+
+
+HANGING_HOOK = """
+import threading
+import dramatiq
+
+class Hanging(dramatiq.Middleware):
+    def before_enqueue(self, broker, message, delay):
+        if message.args[0] == "hang":
+            threading.Event().wait()
+
+def middleware():
+    return [Hanging()]
+"""
+
+
+def test_what_hangs_in_middleware_at_the_end_is_counted_as_lost_and_recorded(tmp_path, shared_valkey):
+    (tmp_path / "hooks.py").write_text(HANGING_HOOK)
+    client = shared_valkey.client()
+    with ScriptedServer(lambda server: [server.send("before"), server.listen(0.5), server.send("hang", "after")]) as server:
+        settings = '[broker]\nmiddleware = ["hooks:middleware"]\n' + feeds(server.url)
+        with SupervisorProcess(tmp_path, settings, shared_valkey.url) as supervisor:
+            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a status")
+            wait_until(lambda: read_statuses(client, "dramatiq")[0]["feeds"]["trades"]["emitted"] == 3, 20, "the hook")
+            assert supervisor.stop(timeout=15) == 1
+    assert payloads_in(client) == ["before"]
+    assert "read=3 emitted=3 enqueued=1 spooled=0 dropped=0 lost=2 exit_code=1" in supervisor.log
+    assert "gap_found feed=trades cause=lost" in supervisor.log
 
 
 def test_the_users_faults_and_subscribers_touch_no_other_feed(tmp_path, shared_valkey):
