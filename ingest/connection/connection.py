@@ -16,6 +16,7 @@ from ingest.connection.farewell import say_farewell
 from ingest.connection.frames import Close, Ping, Pong, Received, Violation
 from ingest.connection.liveness import Liveness, deadlines_of
 from ingest.connection.outcome import session_failed
+from ingest.connection.outgoing import pongs
 from ingest.connection.ports import Dial, Sink, Transport
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.session import Emit, Fail, Outgoing, Skip
@@ -40,9 +41,6 @@ from settings.model import FeedSettings
 
 _DATA = frozenset({str, bytes})
 _PINGS = frozenset({Ping, Pong})
-
-#: How many pings of one read are answered.
-_PONGS_AT_ONCE = 16
 
 
 class Connection:
@@ -239,17 +237,12 @@ class Connection:
 
     def _answer_pings(self, received: list[Received]) -> None:
         """Answer pings and take pongs, before the session may need its time for the rest."""
-        pings: list[Ping] = []
         for item in received:
-            if isinstance(item, Ping):
-                pings.append(item)
-            elif isinstance(item, Pong):
+            if isinstance(item, Pong):
                 round_trip = self._liveness.pong(item.payload, self._clock())
                 if round_trip is not None:
                     self._status.round_trip = round_trip
-        # Of a flood only the newest are answered, as RFC 6455 (5.5.3) allows; some servers count what they get for a few.
-        if pings:
-            self._send_or_note([Pong(ping.payload) for ping in pings[-_PONGS_AT_ONCE:]])
+        self._send_or_note(pongs(received))
 
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
