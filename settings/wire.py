@@ -41,10 +41,10 @@ def split_message_id(value: str) -> tuple[str, int]:
 class Frame:
     """Where a message's payload came from, as its ``frame`` option says.
 
-    ``received_us`` is wall-clock microseconds at the read; ``count`` says how many payloads the message carries (in a list, wherever
-    the option has it), of which ``seq`` is the first's number and ``received_us`` the first's time. ``late``: the supervisor that
-    read it had been replaced by the time that it was enqueued, so it is out of order, and its content may have come from the new
-    leader as well.
+    ``received_us`` is wall-clock microseconds at the read; ``count`` says how many payloads the message carries (in a list,
+    wherever the option has it), of which ``seq`` is the first's number and ``received_us`` the first's time. ``late``: the
+    supervisor that read it had been replaced by the time that it was enqueued, so it is out of order, and its content may have
+    come from the new leader as well.
     """
 
     feed: str

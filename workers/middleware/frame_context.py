@@ -25,7 +25,7 @@ class Current:
     Attributes:
       index: which of its frames is being processed; None: the message as a whole.
       entered: whether its actor has begun.
-      failed, resent: how many of its frames have failed and go on as messages of their own; how many were not begun and go on too.
+      failed, resent: how many of its frames have failed and go on alone; how many were not begun and go on together.
     """
 
     __slots__ = ("_whole", "entered", "failed", "index", "message", "resent")
