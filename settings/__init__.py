@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from settings.document import read_document
 from settings.environment import Environment, feeds_file, on_dyno
 from settings.model import Settings
-from settings.problems import Problem, SettingsError, explain, show_path, unknown_key
+from settings.problems import KeyPath, Problem, SettingsError, explain, show_path, unknown_key
 from settings.substitution import Substitution
 
 __all__ = ["Problem", "Settings", "SettingsError", "load"]
@@ -54,7 +54,11 @@ def _validated(document: dict[str, Any], environ: Mapping[str, str], spools: boo
         settings = Settings.model_validate(expanded, context={"files": True, "spools": spools})
     except ValidationError as error:
         found = explain(error, Settings, substitution.sources)
-        problems += [Problem(show_path(where), text) for where, text in found if where not in substitution.unresolved]
+        problems += [
+            Problem(show_path(where), text)
+            for where, text in found
+            if where not in substitution.unresolved and not _is_injected_name(where)
+        ]
         return None, problems
     return (None if problems else settings), problems
 
@@ -78,6 +82,11 @@ def _inject(document: dict[str, Any], substitution: Substitution) -> list[Proble
             problems += [Problem(show_path(path), unknown_key(Settings, path)) for path in wrong]
             feed |= {"name": name, "secrets": tuple(map(SecretStr, substitution.values_below(("feeds", name))))}
     return problems
+
+
+def _is_injected_name(where: KeyPath) -> bool:
+    """Whether a problem is that of a feed's name, which its table's key has as well."""
+    return len(where) == 3 and where[0] == "feeds" and where[2] == "name"
 
 
 def _on_passing_disks(document: dict[str, Any]) -> None:

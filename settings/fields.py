@@ -96,6 +96,11 @@ def _queue_name(value: str) -> str:
     return value
 
 
+def is_reference(value: str) -> bool:
+    """Tell whether a text has the form of a `Reference`."""
+    return re.fullmatch(rf"{_MODULE}:{_IDENTIFIER}", value) is not None
+
+
 #: A callable or class named as ``"package.module:name"``.
 Reference = Annotated[str, *_reference]
 Module = Annotated[str, *_module]

@@ -96,16 +96,18 @@ class BrokerSettings(Table):
     """Prefix of all keys; Dramatiq's own by default."""
     tls: BrokerTLSSettings = BrokerTLSSettings()
     max_connections: Annotated[int, Field(ge=1)] = 4
-    """Connections of one process that may be open at once, beside one for each feed's publisher."""
+    """Connections of one process that may be open at once, beside one for each feed's publisher and each worker's queue."""
     middleware: Items[Reference] = ()
     """"module:name" of your own Dramatiq middleware, for both kinds of process."""
 
 
 class WorkersSettings(Table):
-    """What ``dramatiq workers`` imports."""
+    """What ``dramatiq workers`` imports, and how its processes wait."""
 
     actors: Items[Module] = ()
     """Modules with your actors."""
+    wake: bool = True
+    """Wait for messages on a connection of its own for each queue; false to poll as Dramatiq does."""
 
 
 class SupervisorSettings(Table):

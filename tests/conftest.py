@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.support.sentry_server",
     "tests.support.user_code",
     "tests.support.workers_process",
+    "tests.support.in_process",
 ]

@@ -19,10 +19,10 @@ from workers.middleware.frame_metrics import FrameMetrics
 from workers.reporter import Snapshot
 
 
-def build_broker(settings: BrokerSettings, extensions: Mapping[str, object]) -> RateLimitedBroker:
+def build_broker(settings: BrokerSettings, extensions: Mapping[str, object], wake: bool = True) -> RateLimitedBroker:
     """Return the broker with Dramatiq's default middleware, ours and the user's; it connects at the first command.
 
-    ``extensions`` are the objects that ``[broker] middleware`` names, by reference. Raises
+    ``extensions`` are the objects that ``[broker] middleware`` names, by reference; ``wake`` is that of ``[workers]``. Raises
     `ingest.broker.assembly.MiddlewareRefused`.
     """
     broker = RateLimitedBroker(
@@ -32,6 +32,7 @@ def build_broker(settings: BrokerSettings, extensions: Mapping[str, object]) -> 
         verify=settings.tls.verify,
         ca_file=settings.tls.ca_file,
         max_connections=settings.max_connections,
+        wake=wake,
     )
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 

@@ -52,7 +52,7 @@ def make_broker(settings: Settings) -> RateLimitedBroker:
     """Return the broker with the middleware that ``[broker] middleware`` names."""
     try:
         extensions = {reference: import_object(reference) for reference in settings.broker.middleware}
-        return build_broker(settings.broker, extensions)
+        return build_broker(settings.broker, extensions, settings.workers.wake)
     except (ImportRefused, MiddlewareRefused) as error:
         raise StartFailed(f"broker.middleware: {error}") from None
 

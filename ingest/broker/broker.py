@@ -15,7 +15,9 @@ from uuid import uuid4
 import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import q_name
 from dramatiq.middleware import Middleware
+from dramatiq.worker import QUEUE_PREFETCH
 
 from ingest.broker.clients import dedicated_connection, make_client
 from ingest.broker.consumer import RedisConsumer
@@ -25,7 +27,9 @@ from ingest.broker.lease import Terms
 from ingest.broker.limits import Limits
 from ingest.broker.line import Connection, Line
 from ingest.broker.plain import PlainLine
+from ingest.broker.window import Window
 from ingest.broker.worker_process import is_worker_process, worker_begins, worker_ended
+from ingest.broker.worker_queue import WorkerQueue
 from ingest.events import GapFound
 
 
@@ -42,6 +46,7 @@ class RateLimitedBroker(RedisBroker):
       max_connections: how many connections may be open at once, those of lines not counted.
       queues: the limits of queues by name; ``limits`` are those of all others.
       enqueue_timeout: seconds that ``enqueue`` and ``actor.send`` wait at most; 0 to try once.
+      wake: whether workers wait for messages on a connection of their own for each queue, instead of polling.
       options: what `dramatiq.brokers.redis.RedisBroker` takes besides.
     """
 
@@ -58,6 +63,7 @@ class RateLimitedBroker(RedisBroker):
         queues: Mapping[str, Limits] | None = None,
         limits: Limits | None = None,
         enqueue_timeout: float = 10.0,
+        wake: bool = True,
         **options: Any,
     ) -> None:
         if (url is None) == (client is None):
@@ -77,10 +83,20 @@ class RateLimitedBroker(RedisBroker):
         self._limits_by_queue = dict(queues or {})
         self._limits_of_others = limits or Limits()
         self._plain = PlainLine(client, self.keys, self.limits, enqueue_timeout)
+        self._wake = wake
+        self._grows = False
+        self._consumed: dict[str, WorkerQueue] = {}
 
-    @property
-    def consumer_class(self) -> type[RedisConsumer]:
-        return RedisConsumer
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> RedisConsumer:
+        """Return a consumer for a queue; Dramatiq's worker makes one for each, and another after every error."""
+        delayed = queue_name != q_name(queue_name)
+        queue = self._consumed.get(queue_name)
+        if queue is None:
+            # What is delayed waits in the worker for its time anyhow: a connection more would make nothing faster.
+            queue = WorkerQueue(self, self.keys, queue_name, wake=self._wake and not delayed)
+            self._consumed[queue_name] = queue
+        window = Window(prefetch) if self._grows and not delayed else Window(prefetch, most=prefetch)
+        return RedisConsumer(queue, window, timeout)
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
         """Enqueue a message as Dramatiq does, within the limits of its queue where they are for it.
@@ -101,12 +117,22 @@ class RateLimitedBroker(RedisBroker):
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         if signal == "worker_boot":
             worker_begins(args[0])
+            self._boot()
         super().emit_before(signal, *args, **kwargs)
+        if signal == "worker_shutdown":
+            for queue in self._consumed.values():
+                queue.stop()
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         super().emit_after(signal, *args, **kwargs)
         if signal == "worker_shutdown":
             worker_ended(args[0])
+
+    def _boot(self) -> None:
+        # A number of the user's is meant as it stands; and who consumes without a worker gets what was asked for.
+        self._grows = QUEUE_PREFETCH == 0
+        for queue in self._consumed.values():
+            queue.stopping = False
 
     def limits(self, queue: str) -> Limits:
         """Return the limits of a queue."""
@@ -131,5 +157,8 @@ class RateLimitedBroker(RedisBroker):
         """End every wait for room, and close the connections that are ours."""
         self._plain.close()
         super().close()
+        for queue in list(self._consumed.values()):
+            queue.close()
+        self._consumed.clear()
         if self._owns_client:
             self.client.connection_pool.disconnect()

@@ -7,6 +7,7 @@ leaves this module holds a password.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,14 @@ def dedicated_connection(client: redis.Redis) -> AbstractConnection:
     options["decode_responses"] = False
     options["health_check_interval"] = 0
     return cast(AbstractConnection, pool.connection_class(**{**options, **_never_again()}))
+
+
+def descriptor(connection: AbstractConnection) -> int:
+    """Return the file descriptor of a connection that stands, to wait on it together with others."""
+    sock = cast("socket.socket | None", vars(connection).get("_sock"))  # redis-py has no public name for it
+    if sock is None:
+        raise redis.ConnectionError("there is no socket to wait on")
+    return sock.fileno()
 
 
 def _portable(options: dict[str, Any]) -> dict[str, Any]:

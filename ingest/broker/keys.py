@@ -37,6 +37,14 @@ class Keys:
         """The newest gaps of a feed (gaps.lua)."""
         return f"{self.namespace}:__gaps__.{group}.{feed}"
 
+    def heartbeats(self) -> str:
+        """Dramatiq's sorted set of workers by their last sign of life."""
+        return f"{self.namespace}:__heartbeats__"
+
+    def fetched(self, worker: str, queue: str) -> str:
+        """Dramatiq's set of ids that a worker has fetched from a queue and not acknowledged."""
+        return f"{self.namespace}:__acks__.{worker}.{queue}"
+
     def dead_letters(self, queue: str) -> str:
         """Dramatiq's sorted set of the ids of a queue's dead letters."""
         return f"{self.namespace}:{queue}.XQ"

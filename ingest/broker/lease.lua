@@ -120,8 +120,10 @@ local function renew()
   local ttl, now, replies = tonumber(ARGV[2]), now_ms(), {}
   for number, key in ipairs(KEYS) do
     local name, position, safe = ARGV[3 * number], ARGV[3 * number + 1], ARGV[3 * number + 2]
-    local held = redis.call("HMGET", key, "leader", "p." .. name, "last")
-    if held[1] == name then
+    local held = redis.pcall("HMGET", key, "leader", "p." .. name, "last")
+    if held.err then
+      replies[number] = {"gone", ""}  -- no hash any more: its own take says so, and the other feeds' leases do not end for it
+    elseif held[1] == name then
       redis.call("HSET", key, "until", digits(now + ttl), "seen", digits(now))
       if position ~= "" then
         redis.call("HSET", key, "position", position)

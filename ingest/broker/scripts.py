@@ -31,3 +31,5 @@ class Script:
 ENQUEUE = Script.read("enqueue")
 LEASE = Script.read("lease")
 GAPS = Script.read("gaps")
+ACK = Script.read("ack")
+REQUEUE = Script.read("requeue")

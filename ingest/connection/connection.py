@@ -103,6 +103,7 @@ class Connection:
         """Bootstrap, then read; ends by raising an `EndReason`."""
         self._transport = transport
         self._liveness = Liveness(deadlines_of(self._feed), self._clock())
+        self._status.unread_since = None
         self._sink.begin()
         self._obey()
         self._bootstrap()
@@ -111,7 +112,10 @@ class Connection:
             self._obey()
             self._keep_alive()
             reading = self._may_read()
+            if not self.behind:
+                self._status.unread_since = None  # from here on, what comes is read as it comes
             received = transport.receive(self._patience(reading), read=reading)
+            self._status.note_unread()
             if received:
                 self._take(received)
             elif reading:
@@ -195,12 +199,13 @@ class Connection:
                 self._status.unblock()
             return True
         self._liveness.suspend()
+        self._status.note_unread()
         self.behind = True
         return False
 
     def _patience(self, reading: bool) -> float | None:
         """Return the seconds until something is due, None if nothing ever is."""
-        if self._unsent is not None and reading:
+        if reading and (self.behind or self._unsent is not None):  # until nothing is left of what came meanwhile
             return 0.0
         moment = self._liveness.next_at() - self._clock()
         until_told = None if reading else self._status.block()

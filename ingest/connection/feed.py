@@ -194,6 +194,7 @@ class Feed:
             before = self._lead.enter()
             self._tenure, self._producer = tenure, self._lead.producer
             self.status.places.clear()
+            self.status.unread_since = None
             self._gaps.entered(before)
             self.status.missing_since = self._gaps.since_us
             if before is not None and before.position is not None:

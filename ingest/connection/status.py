@@ -55,6 +55,7 @@ class FeedStatus:
         self.places: deque[tuple[int, str]] = deque(maxlen=MOST_PLACES)  # positions of this tenure by the number they go with
         self.standby = False  # another process leads the feed
         self.missing_since: int | None = None  # when the gap that is open began (wall clock)
+        self.unread_since: int | None = None  # since when nobody looks what comes (wall clock); None while somebody does
         self._blocked_at: float | None = None
         self._block_told = False
         self._readied_at: float | None = None
@@ -68,6 +69,11 @@ class FeedStatus:
         """Note that the position goes with the emission of this number."""
         if self.position_text is not None:
             self.places.append((seq, self.position_text))
+
+    def note_unread(self) -> None:
+        """Note that what comes from now on is not read for the time being."""
+        if self.unread_since is None:
+            self.unread_since = self.wall()
 
     @property
     def position(self) -> Any:

@@ -6,14 +6,14 @@ happens to a connection, `rewind` brings back what was under way. Where messages
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition
 from typing import NamedTuple
 
-from ingest.clock import Monotonic, monotonic, wall_us
+from ingest.clock import Monotonic, monotonic
 from ingest.delivery.chain import Chain
 from ingest.delivery.entry import Entry, payloads_in
+from ingest.delivery.lineage import Lineage
 from ingest.delivery.losses import Losses
 from ingest.delivery.spool import StoredProducer
 from ingest.delivery.store import Store
@@ -68,7 +68,7 @@ class Backlog:
         self._store = store
         self._tiers = Tiers(bounds, losses, store, spooling)
         self._clock = clock
-        self._chains: deque[Chain] = deque()
+        self._chains = Lineage(store)
         self._full = False
         self._closed = False
         self._woken = False
@@ -78,11 +78,10 @@ class Backlog:
         self._changed = Condition()
         if store is not None:
             store.gone = self._lose_unread
-            with self._changed:
-                self._take_in(store.earlier())
 
     def __len__(self) -> int:
-        return self._tiers.count + self.unread
+        with self._changed:  # what is just brought from the disk into memory would be in neither
+            return self._tiers.count + self.unread
 
     @property
     def size(self) -> int:
@@ -110,8 +109,7 @@ class Backlog:
     @property
     def first(self) -> Chain | None:
         """The chain whose turn it is."""
-        chains = self._chains
-        return chains[0] if chains else None
+        return self._chains.first
 
     @property
     def chains(self) -> list[Chain]:
@@ -127,50 +125,41 @@ class Backlog:
     @property
     def newest(self) -> StoredProducer | None:
         """The newest producer that has led the feed before this process, if a spool tells of one."""
-        return self._store.newest if self._store is not None else None
+        return self._chains.newest_before
 
     def holds(self, producer: str) -> bool:
         """Whether a producer is in a spool that this process holds: then whoever made it is dead, if it was not us."""
-        return self._store is not None and self._store.holds(producer)
+        return self._chains.holds(producer)
 
     def propose(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead."""
         with self._changed:
-            if self._store is not None:
-                self._store.add(producer)
+            self._chains.propose(producer)
 
     def open(self, producer: str, epoch: int) -> Chain:
         """Begin the chain of a producer that leads, after all others."""
         with self._changed:
-            if self._store is not None:
-                self._store.led(producer, epoch, {chain.producer for chain in self._chains})
-            chain = Chain(producer, epoch, since_us=wall_us())
-            self._chains.append(chain)
             self._wake()
-        return chain
+            return self._chains.open(producer, epoch)
 
     def adopt(self) -> bool:
         """Take in what processes that are dead by now left in the folder; tell whether there was anything."""
         with self._changed:
-            if self._store is None:
-                return False
-            found, known = self._store.adopt()
-            self._take_in(found)
-        return known
+            self._wake()
+            return self._chains.adopt()
 
     def fence(self) -> int:
         """Make everything held late, for good: another producer leads; return how many messages that is."""
         with self._changed:
-            self._make_late([chain for chain in self._chains if not chain.late])
+            self._chains.make_late()
+            self._wake()
         return len(self)
 
     def judge(self, before: str) -> None:
         """Make late what ``before``, who led last, has overtaken: all but what waited in the spools of that very process."""
         with self._changed:
-            store = self._store
-            if store is not None:
-                in_time = [chain for chain in self._chains if not chain.late]
-                self._make_late([chain for chain in in_time if not store.is_continued_by(chain.producer, before)])
+            self._chains.make_late(but_for=before)
+            self._wake()
 
     def end(self, chain: Chain) -> None:
         """Nothing more will come to a chain."""
@@ -182,8 +171,6 @@ class Backlog:
         """Forget a chain of which nothing is held, and to which nothing will come."""
         with self._changed:
             self._chains.remove(chain)
-            if self._store is not None:
-                self._store.forget(chain.producer)
 
     def discard(self, chain: Chain, reason: DropReason) -> int:
         """Give up all of a chain of which nothing is under way; return how many payloads that was."""
@@ -350,23 +337,9 @@ class Backlog:
         self._woken = True
         self._changed.notify()
 
-    def _make_late(self, chains: Sequence[Chain]) -> None:
-        for chain in chains:
-            chain.late = True
-        if self._store is not None and chains:
-            self._store.mark_late([chain.producer for chain in chains])
-        self._wake()
-
     def _has_waiting(self) -> bool:
-        return bool(self._chains) and self._chains[0].has_waiting
-
-    def _take_in(self, producers: Sequence[StoredProducer]) -> None:
-        """Put the chains of earlier processes before our own, in the order in which they led."""
-        found = [Chain.left_by(each) for each in producers]
-        earlier = sorted([*found, *(chain for chain in self._chains if chain.earlier)], key=lambda chain: chain.epoch)
-        self._chains = deque([*earlier, *(chain for chain in self._chains if not chain.earlier)])
-        if found:
-            self._wake()
+        first = self._chains.first
+        return first is not None and first.has_waiting
 
     def _lose(self, chain: Chain) -> int:
         """Give up all of a chain; should its disk be there at the next start all the same, what is told as lost stays so."""
@@ -399,7 +372,8 @@ class Backlog:
 
     def _has_room_again(self) -> bool:
         """Tell whether a full backlog has just got room again."""
-        if not self._full or not self._chains or not self._tiers.has_room_again(self._chains[-1]):
+        last = self._chains.last
+        if not self._full or last is None or not self._tiers.has_room_again(last):
             return False
         self._full = False
         self._losses.end()

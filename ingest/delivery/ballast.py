@@ -1,11 +1,13 @@
 """A file of nothing beside a spool, to be freed when its disk is so full that SQLite cannot even delete.
 
-The rule: it never takes what others need: at most 4 MiB, a sixteenth of a small disk, and only where that much again stays free.
+The rule: it never takes what others need: at most 4 MiB, a sixteenth of a small disk, and only where that much again stays free;
+and once there, it raises nothing: a disk that refuses is told of by whoever needs it.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +37,11 @@ class Ballast:
 
     def make(self) -> None:
         """Write the file, if it is not there and the disk has room."""
-        if self.there or disk_of(self._path.parent).free < 2 * self.size:
+        if self.there:
             return
         try:
+            if disk_of(self._path.parent).free < 2 * self.size:
+                return
             # Random, because some file systems store nothing for zeros.
             self._path.touch(mode=0o600)
             self._path.write_bytes(os.urandom(self.size))
@@ -47,5 +51,6 @@ class Ballast:
 
     def drop(self) -> None:
         """Give its space to whoever needs it now."""
-        self._path.unlink(missing_ok=True)
         self.there = False
+        with suppress(OSError):  # a file system that has become read-only, say: then there is nothing to give
+            self._path.unlink(missing_ok=True)

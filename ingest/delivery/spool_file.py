@@ -70,7 +70,8 @@ class SpoolFile:
 
     @property
     def _disk_has_room(self) -> bool:
-        return disk_of(self.path.parent).free > 3 * self.ballast.size
+        with self._translated():
+            return disk_of(self.path.parent).free > 3 * self.ballast.size
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query."""

@@ -77,6 +77,8 @@ def show(settings: Settings, out: Console) -> None:
         f"every feed's actor is in {modules}, on the feed's queue" if modules else "not checked ([workers] actors is not set)"
     )
     out.print(f"actors: {actors}", soft_wrap=True)
+    if not modules and (foreign := foreign_workers()) is not None:
+        out.print(f"warning: {foreign} would be what 'dramatiq workers' runs here, not the workers of dramatiq-websocket")
     for warning in settings_warnings(settings):
         out.print(f"warning: {warning}", soft_wrap=True)
 

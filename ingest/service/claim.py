@@ -119,7 +119,7 @@ class Claim:
         self._progress.end()
 
     def retire(self) -> None:
-        """Take that the feed has given up and has nothing left: another process may do better."""
+        """Take that the feed has given up and hands over nothing more: another process may do better."""
         self._retired = True
 
     def step_down(self, leases: Leases) -> None:
@@ -130,7 +130,7 @@ class Claim:
             return  # it ends by itself, since it is renewed no more
         chain = self._tenure.chain
         if chain is not None:
-            self._tenure.fenced(chain.producer)
+            self._tenure.resigned(chain.producer)
 
     def release(self, leases: Leases) -> None:
         """Give the lead back, so that another need not wait for the lease to end."""

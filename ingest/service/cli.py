@@ -19,8 +19,9 @@ from typing import Annotated
 
 import typer
 
+from ingest.service.loading import load_settings
 from ingest.service.shadow import ROOT
-from settings import Settings, SettingsError, load
+from settings import Settings, SettingsError
 from settings.environment import Environment, feeds_file
 from settings.problems import Problem
 from settings.schema import file_schema
@@ -78,7 +79,7 @@ def check(
     from ingest.service import check as checking  # what only one command needs is imported by it
 
     with _problems_reported(feeds):
-        settings = load(feeds)
+        settings = load_settings(feeds)
         references = checking.check(settings)
     out = checking.make_console(sys.stdout)
     checking.show(settings, out)
@@ -103,7 +104,7 @@ def run(
     """
     with _problems_reported(feeds):
         environment = Environment.read()
-        settings = load(feeds)
+        settings = load_settings(feeds)
         names = _known_feeds(settings, only or ())
         from ingest.service.supervisor import run as supervise
         from ingest.telemetry.log import configure_logging
@@ -136,7 +137,7 @@ def gaps(
     except ValueError as error:
         raise typer.BadParameter(f"neither seconds nor a time: {error}", param_hint="--since") from None
     with _problems_reported(feeds):
-        settings = load(feeds)
+        settings = load_settings(feeds)
         hide_secrets_of(settings)
         found = listing.gaps_of(settings, _known_feeds(settings, feed or (), "--feed"), since_us)
     if as_json:

@@ -107,6 +107,7 @@ class FeedBuilder:
                 tenure,
                 places=status.places,
                 missing_since=lambda: status.missing_since,
+                unread_since=lambda: status.unread_since,
             ),
             adopted=partial(self._take_up_gaps, feed, backlog),
             publish=self._publish,

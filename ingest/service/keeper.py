@@ -46,7 +46,7 @@ class Keeper:
         self._woken.set()
 
     def retire(self, feed: str) -> None:
-        """Give the lead of a feed back that has given up and has nothing left."""
+        """Give the lead of a feed back that has given up and hands over nothing more."""
         for claim in self._claims:
             if claim.feed == feed and not claim.retired:
                 claim.retire()
@@ -65,12 +65,8 @@ class Keeper:
 
     def turn(self) -> None:
         """Renew what is due, and try for what is not held."""
-        now = self._clock()
-        if now >= self._renew_at:
-            self._renew_at = now + self._leases.seconds / RENEWALS
-            with suppress(BrokerError):  # the publishers tell of it
-                self._renew()
         for claim in self._claims:
+            self._renew_if_due()  # a hundred attempts, each with a disk's syncs, take longer than a lease
             if claim.retired and claim.leads:
                 claim.step_down(self._leases)
             elif not (claim.leads or claim.retired or self._stands_down):
@@ -85,6 +81,13 @@ class Keeper:
                 claim.release(self._leases)
             except BrokerError:
                 return  # the others would fail as well, and each costs a time-out
+
+    def _renew_if_due(self) -> None:
+        now = self._clock()
+        if now >= self._renew_at:
+            self._renew_at = now + self._leases.seconds / RENEWALS
+            with suppress(BrokerError):  # the publishers tell of it
+                self._renew()
 
     def _renew(self) -> None:
         wanted = [claim for claim in self._claims if not claim.retired]

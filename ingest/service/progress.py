@@ -20,6 +20,7 @@ class Progress:
     Parameters:
       places: what the session said of its place, as JSON, by the number of the emission it goes with; oldest first.
       missing_since: when the gap that is open began (wall-clock microseconds); None if none is.
+      unread_since: since when what comes is not read: a full backlog, a callback that takes its time; None while it is.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class Progress:
         *,
         places: deque[tuple[int, str]] | None = None,
         missing_since: Callable[[], int | None] = lambda: None,
+        unread_since: Callable[[], int | None] = lambda: None,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._backlog = backlog
         self._tenure = tenure
         self._places = places if places is not None else deque()
         self._missing_since = missing_since
+        self._unread_since = unread_since
         self._wall = wall
         self._ended_us: int | None = None
 
@@ -45,10 +48,11 @@ class Progress:
     def safe_us(self) -> int:
         """Return the moment before which all that there was to read is in its queue, or on disk (wall-clock microseconds).
 
-        At an end all that waits is brought there, or told as lost: then it is the moment at which reading stopped.
+        At an end all that waits is brought there, or told as lost: then it is the moment at which reading stopped, which may
+        have been long before.
         """
         waiting = self._backlog.oldest_us if self._ended_us is None else self._ended_us
-        moments = (waiting, self._missing_since(), self._tenure.unused_since)
+        moments = (waiting, self._missing_since(), self._unread_since(), self._tenure.unused_since)
         return min([moment for moment in moments if moment is not None], default=self._wall())
 
     def position(self) -> str:

@@ -17,7 +17,7 @@ from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.errors import FeedCrashed
-from ingest.events import CallbackSlow, FeedDrained, FeedRestarted, Publish
+from ingest.events import CallbackSlow, FeedDrained, FeedGaveUp, FeedRestarted, Publish
 from ingest.service.threads import run_restarting, start
 from ingest.telemetry.facts import safe_text
 from ingest.telemetry.summary import FeedNumbers
@@ -47,6 +47,7 @@ class FeedRunner:
         self._publish: Publish = feed.status.publish
         self._slow_reported: tuple[str, float] | None = None
         self._saved = Saved(0, 0)
+        self._undeliverable = False  # the publishing thread has crashed once too often
         self._threads: dict[str, Thread] = {}
 
     @property
@@ -56,7 +57,7 @@ class FeedRunner:
 
     @property
     def failed(self) -> bool:
-        return self._feed.status.state is State.FAILED
+        return self._undeliverable or self._feed.status.state is State.FAILED
 
     @property
     def lost(self) -> int:
@@ -65,8 +66,8 @@ class FeedRunner:
 
     @property
     def is_through(self) -> bool:
-        """Whether the feed has given up, and all that it read is handed over."""
-        return self.failed and len(self._backlog) == 0
+        """Whether the feed has given up, and all that it read is handed over, or nothing ever will be."""
+        return self.failed and self.ended and (self._undeliverable or len(self._backlog) == 0)
 
     @property
     def spooled(self) -> int:
@@ -165,7 +166,9 @@ class FeedRunner:
         self._publisher.crashed()
         self._tell_crash(cause, delay)
         if delay is None:
+            self._undeliverable = True
             self.stop_reading()
+            self._publish(FeedGaveUp(telemetry_id=self.settings.label, reason=FeedCrashed(cause)))
 
     def _tell_crash(self, cause: BaseException, delay: float | None) -> None:
         self._publish(FeedRestarted(telemetry_id=self.settings.label, cause=cause, delay=delay))

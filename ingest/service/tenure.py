@@ -91,13 +91,20 @@ class Tenure:
 
     def fenced(self, producer: str, leader: str = "") -> None:
         """Take that ``producer`` leads no more, and ``leader`` does; what this process holds is late from now on."""
+        self._lose(producer, leader, self._backlog.fence)
+
+    def resigned(self, producer: str) -> None:
+        """Take that the lease of ``producer`` was given back; what is held is late only where another is found to have led."""
+        self._lose(producer, "", lambda: len(self._backlog))
+
+    def _lose(self, producer: str, leader: str, count_held: Callable[[], int]) -> None:
         with self._lock:
             if self._chain is None or self._chain.producer != producer:
                 return
             chain, self._chain = self._chain, None
             if self._entered != producer:
                 self._backlog.end(chain)  # the feed's thread has never seen it, and never will
-            held = self._backlog.fence()
+            held = count_held()
         self._publish(LeaseLost(telemetry_id=self._label, leader=leader, held=held))
         self._changed()
         self.on_lost()

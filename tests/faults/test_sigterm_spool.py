@@ -1,6 +1,9 @@
 """The supervisor is asked to end (SIGTERM) while Redis does not take what it has: the rest goes to disk, or is told as lost."""
 
 import signal
+import time
+
+import pytest
 
 from tests.support.fleet import NOTING, Fleet, spooling
 from tests.support.numbered import NumberedStream, numbered_server
@@ -157,3 +160,28 @@ def test_sigterm_while_the_spool_is_replayed_continues_with_the_next_start(tmp_p
     assert left[0]["spooled"] > left[1]["spooled"] > left[2]["spooled"] > left[3]["spooled"] > left[4]["spooled"] == 0
     fault.compared(consumer.numbers, stream.connections)
     assert set(range(1, fleet.members[0].kept + 1)).issubset(consumer.numbers)
+
+
+@pytest.mark.parametrize(
+    ("session", "top", "sign"),
+    [("Noting", FULL, "feed_blocked "), ("Hanging", QUEUE, "callback_slow ")],
+    ids=["full", "hung"],
+)
+def test_what_came_while_nobody_read_before_a_sigterm_is_within_a_gap_record(tmp_path, valkey, session, top, sign):
+    """The server went on sending all the time: what it sent then is in no count, so the record is all that tells of it."""
+    sent = []
+    stream = NumberedStream(rate=500, note=lambda connection, first, last: sent.append((first, last, time.time_ns() // 1000)))
+    extra = f'session = "noting:{session}"\nopen_timeout = 1\nbacklog = {{ messages = 500 }}\n'
+    with numbered_server(stream) as server, Fleet(tmp_path, valkey, server.url, extra=extra, top=BRIEF + top) as fleet:
+        member = fleet.start()
+        member.wait_for_log(sign)
+        stream.wait_for(stream.last + 1000)
+        member.stop()
+        fleet.client.delete("dramatiq:trades")
+        fleet.start(extra=NOTING).wait_for_log("connection_ready ")
+        wait_until(lambda: fleet.gaps("failover"), 10, "the record")
+        gaps = fleet.gaps()
+    missing = [block for block in sent if block[0] > member.read and block[0] <= stream.connections[0][-1]]
+    assert len(missing) > 10
+    untold = [block for block in missing if not any(gap.from_us <= block[2] <= gap.to_us for gap in gaps)]
+    assert untold == []

@@ -42,6 +42,30 @@ def test_a_missing_file(tmp_path):
     assert refused(tmp_path, None, "--feeds", "mine.toml", FEEDS_FILE="other.toml") == [f"mine.toml: {hint}"]
 
 
+def test_a_feed_with_a_name_that_is_none_is_told_once(tmp_path):
+    [problem] = refused(tmp_path, FEED.replace("feeds.trades", 'feeds."a b"'))
+    assert problem.startswith('feeds."a b": a feed\'s name is')
+
+
+def test_a_foreign_workers_is_warned_of_where_ours_are_not_asked_for(tmp_path):
+    (tmp_path / "feeds.toml").write_text(FEED)
+    (tmp_path / "workers.py").write_text("")
+    done = run_command(tmp_path, "check")
+    assert done.returncode == 0
+    assert f"warning: {tmp_path / 'workers.py'} would be what 'dramatiq workers' runs here" in done.stdout
+
+
+def test_names_that_lead_nowhere_are_told_with_all_else_that_is_wrong(tmp_path):
+    wrong = 'session = "nomod:Trades"\nidle_timeout = "5"\nretry.function = "json:nope"\n'
+    more = '[telemetry]\nsubscribers = ["json", "json:dumbs"]\n[feeds.other]\nurl = 5\nsession = 7\n'
+    problems = refused(tmp_path, FEED + wrong + more)
+    assert "feeds.trades.idle_timeout: must be a number, not text" in problems
+    assert any(problem.startswith("feeds.trades.session: ") and "nomod" in problem for problem in problems)
+    assert "feeds.trades.retry.function: the module 'json' has no 'nope'" in problems
+    assert "telemetry.subscribers[1]: the module 'json' has no 'dumbs'; did you mean dumps?" in problems
+    assert len([problem for problem in problems if "session" in problem]) == 2, "each once"
+
+
 SYNTAX = "feeds.toml: line 2, column 5: Expected '=' after a key in a key/value pair"
 
 

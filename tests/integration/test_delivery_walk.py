@@ -16,10 +16,10 @@ import pytest
 from ingest.broker import lease, line
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.scripts import ENQUEUE, LEASE, Script
-from ingest.delivery.backlog import Backlog
 from ingest.delivery.chain import Chain
 from ingest.delivery.core import PublisherCore
 from ingest.delivery.entry import Entry
+from ingest.delivery.lineage import Lineage
 from ingest.delivery.steps import Action, Join
 from ingest.delivery.store import Store
 from ingest.delivery.tiers import Tiers
@@ -100,7 +100,6 @@ SCRIPTS = {
     "room is not asked for": (ENQUEUE, "if high > 0 then", "if false then"),
     "the leader is not compared": (ENQUEUE, 'if leader ~= "" and held[1] ~= leader then', "if false then"),
     "an old call is not void": (LEASE, 'local prefix = (held[1] or "0") .. ":" .. nonce .. ":"', 'local prefix = "0::"'),
-    "a lease is no lease": (LEASE, "if is_somebody(leader) and not mine and now <", "if false and now <"),
     "who led before is not told": (LEASE, '      before = held[6] or ""', '      before = ""'),
 }
 
@@ -123,7 +122,7 @@ def _without_rewind(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nothing_is_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Backlog, "_make_late", lambda self, chains: None)
+    patch.setattr(Lineage, "make_late", lambda self, but_for=None: None)
 
 
 def _what_waited_elsewhere_is_in_time(patch: pytest.MonkeyPatch) -> None:

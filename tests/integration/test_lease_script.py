@@ -182,6 +182,20 @@ class TestRenew:
         ]
         assert client.exists(KEYS.feed("", "d")) == 0
 
+    def test_a_key_that_is_no_hash_any_more_costs_its_own_feed_alone(self, leases: Leases, client: redis.Redis) -> None:
+        for feed in ("a", "b", "c"):
+            leases.take(feed, "me", TERMS)
+        client.set(KEYS.feed("", "b"), "somebody's")
+        beats = [client.hget(KEYS.feed("", feed), "beat") for feed in ("a", "c")]
+        assert leases.renew([Renewal(feed, "me") for feed in ("a", "b", "c")]) == [
+            Renewed("ok", 0),
+            Renewed("gone"),
+            Renewed("ok", 0),
+        ]
+        assert [client.hget(KEYS.feed("", feed), "beat") for feed in ("a", "c")] != beats
+        with pytest.raises(BrokerRefused, match="WRONGTYPE"):
+            leases.take("b", "me", TERMS)
+
     def test_it_lasts_longer_and_shows_life(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         client.hset(KEY, mapping={"until": "1", "seen": "1"})
@@ -292,7 +306,7 @@ class TestLine:
         take(leases, "a")
         let_the_lease_end(client)
         line = self.line(broker)
-        assert line.join("a", None, "a") == Joined(0)
+        assert line.join("a", None, "a") == Joined(0, epoch=1)
         assert int(held(client)["until"]) > 1
         line.close()
 
@@ -305,7 +319,7 @@ class TestLine:
         assert line.join("a", None, "a") == Joined(None)
         assert line.join("a", None, "a") == Joined(None), "also when the reply was lost"
         assert (held(client)["leader"], held(client)["what"]) == ("a", "url")
-        assert line.join("a", 9, "a") == Joined(9)
+        assert line.join("a", 9, "a") == Joined(9, epoch=1)
         assert client.ttl(KEY) == -1
         line.close()
 
@@ -317,7 +331,7 @@ class TestLine:
         line = self.line(broker)
         assert line.join("a", 9, "a") == Joined(None, fenced=True)
         assert held(client) == before
-        assert line.join("a", 9) == Joined(9), "late messages need no lease"
+        assert line.join("a", 9) == Joined(9, epoch=1), "late messages need no lease"
         line.close()
 
     def test_a_call_is_admitted_only_while_its_leader_leads(

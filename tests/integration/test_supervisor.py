@@ -89,6 +89,21 @@ def test_a_feed_that_gave_up_leaves_the_others_alone(tmp_path, shared_valkey):
     assert "status 404" in supervisor.log
 
 
+def test_a_feed_whose_publisher_is_beyond_repair_gives_up_and_gives_its_lead_back(tmp_path, shared_valkey):
+    """Somebody else writes as its producer: nothing of it can be handed over any more, while the other feed goes on."""
+    client, key = shared_valkey.client(), "dramatiq:__feed__..trades"
+    with ScriptedServer(counting_for_ever) as server:
+        both = feeds(server.url) + feeds(server.url, "other").replace('queue = "trades"', 'queue = "other"')
+        with SupervisorProcess(tmp_path, both, shared_valkey.url) as supervisor:
+            wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "messages")
+            producer = client.hget(key, "leader").decode()
+            client.hset(key, f"p.{producer}", f"1:foreign:{10**9}")
+            supervisor.wait_for_log("feed_gave_up feed=trades reason=FeedCrashed")
+            wait_until(lambda: client.hget(key, "leader") == b"", 5, "the end of its lead")
+            assert client.hget("dramatiq:__feed__..other", "leader") != b""
+            assert supervisor.stop() == 1
+
+
 def test_with_no_feed_left_the_process_ends_with_1(tmp_path, shared_valkey):
     with (
         ScriptedServer(lambda client: client.refuse(410)) as server,

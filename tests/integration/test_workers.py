@@ -82,6 +82,7 @@ def test_an_actor_gets_the_payload_and_may_read_its_frame(shop: Project, valkey:
             "seq": seq,
             "producer": producer.producer,
             "count": 1,
+            "late": False,
             "received_us": option["received_us"],
         }
         assert option == {"feed": "trades", "seq": seq, "received_us": frame["received_us"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ingest.connection.callbacks import SessionMaker
@@ -81,15 +82,21 @@ class CollectingSink:
         return self.room()
 
 
+#: A step after which all others are at hand: a ``receive`` that does not wait finds them too.
+AT_HAND = object()
+
+
 class ScriptedTransport:
     """Answers every ``receive`` with the next step: a list of frames, a reason to raise, or a call to make.
 
-    A ``receive`` that brings nothing moves the clock on by its timeout. At the script's end the connection is dropped.
+    A ``receive`` that brings nothing moves the clock on by its timeout; one that does not wait finds nothing, but for what comes
+    after `AT_HAND`. At the script's end the connection is dropped.
     """
 
     def __init__(self, clock: ManualClock, script: Iterable[object]) -> None:
         self._clock = clock
-        self._script = iter(script)
+        self._script = deque(script)
+        self._at_hand = False
         self.sent: list[object] = []
         self.reads: list[bool] = []
         self.closed: tuple[int, str] | None = None
@@ -98,9 +105,12 @@ class ScriptedTransport:
 
     def receive(self, timeout: float | None, *, read: bool = True) -> list[object]:
         self.reads.append(read)
-        if timeout == 0.0 and not self.broken:  # only a second look
+        if self._script and self._script[0] is AT_HAND:
+            self._script.popleft()
+            self._at_hand = True
+        if timeout == 0.0 and not self.broken and not self._at_hand:
             return []
-        step = next(self._script, ConnectionDropped("end of script"))
+        step = self._script.popleft() if self._script else ConnectionDropped("end of script")
         if callable(step):
             step = step()
         if isinstance(step, EndReason):
@@ -194,4 +204,4 @@ class FeedRig(Rig):
         return self.transport
 
 
-__all__ = ["CollectingSink", "FeedRig", "InstantWakeup", "ManualClock", "Rig", "ScriptedTransport"]
+__all__ = ["AT_HAND", "CollectingSink", "FeedRig", "InstantWakeup", "ManualClock", "Rig", "ScriptedTransport"]

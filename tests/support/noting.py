@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,13 @@ class Acking(Noting):
     def on_frame(self, payload: str | bytes) -> Emit:
         emit = super().on_frame(payload)
         return Emit(*emit.payloads, ack=[str(self._number)]) if self._number % 10 == 0 else emit
+
+
+class Hanging(Noting):
+    """Never comes back from number 1000."""
+
+    def on_frame(self, payload: str | bytes) -> Emit:
+        emit = super().on_frame(payload)
+        if self._number == 1000:
+            time.sleep(3600)
+        return emit

@@ -192,6 +192,11 @@ class Node:
         stretches = [each for chain in self.backlog.chains for each in self.backlog._tiers.unstored(chain)]
         return {entry.id.decode() for stretch in stretches for entry in stretch}
 
+    def confirmed(self) -> set[str]:
+        """Return the ids of what Redis has confirmed to this process, of producers that it still has."""
+        chains = self.backlog.chains
+        return {message_id(chain.producer, seq) for chain in chains for seq in range(1, chain.confirmed + 1)}
+
     def unflushed(self) -> set[str]:
         """Return the ids of what is confirmed and still on disk: replayed after a kill, which is harmless if Redis remembers."""
         stored: dict[str, int] = {}

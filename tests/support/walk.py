@@ -279,7 +279,8 @@ class Walk:
         lost = {each for queue in QUEUES for each in set(now[queue]) - set(after[queue])}
         self.flushed |= lost
         leader = next((node for node in self.nodes if node.runs and node.tenure.tenure), None)
-        self.forgettings.append((len(self.events), lost, leader))
+        known = leader.confirmed() if leader is not None else set()
+        self.forgettings.append((len(self.events), lost & known, leader))
         # An older state brings back older nonces: a call made under one of those, and still under way, is valid again.
         under_way = {each.decode() for commands in self.network.abandoned for one in commands for each in _ID.findall(one)}
         self.may_double |= under_way

@@ -50,7 +50,6 @@ def test_a_burst_is_a_twentieth_of_a_second_or_what_the_file_says_and_at_least_o
     ("table", "key"),
     [
         ("supervisor", "health_port"),
-        ("workers", "wake"),
         ("broker", "dead_letters"),
     ],
 )

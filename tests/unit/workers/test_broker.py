@@ -28,3 +28,15 @@ def test_it_has_dramatiq_s_middleware_ours_and_the_user_s_and_connects_to_nothin
 def test_what_is_no_middleware_is_refused() -> None:
     with pytest.raises(MiddlewareRefused, match="app:number"):
         build_broker(BrokerSettings(), {"app:number": 7})
+
+
+@pytest.mark.parametrize(("wake", "queue", "listens"), [(True, "q", True), (False, "q", False), (True, "q.DQ", False)])
+def test_it_waits_for_pushes_where_the_settings_say_so_but_polls_for_delayed_messages(
+    wake: bool, queue: str, listens: bool
+) -> None:
+    broker = build_broker(BrokerSettings(url=SecretStr("redis://127.0.0.1:1/3")), {}, wake)
+
+    broker.consume(queue)
+
+    assert broker._consumed[queue].listens is listens
+    broker.close()

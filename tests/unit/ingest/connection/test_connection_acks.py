@@ -1,5 +1,7 @@
 """Acks on a connection: they leave when the sink says that their payloads are safe, and not otherwise."""
 
+from collections import deque
+
 import pytest
 
 from ingest.connection.frames import Close
@@ -31,7 +33,7 @@ def settle(rig, seq, frames=()):
 
 def run(*script, session=Acknowledging, **settings):
     rig = Rig(session, ping_interval=0, **settings)
-    rig.transport._script = iter([step(rig) if callable(step) else step for step in script])
+    rig.transport._script = deque([step(rig) if callable(step) else step for step in script])
     return rig, rig.run()
 
 
@@ -78,7 +80,7 @@ def test_a_session_without_acks_asks_the_sink_for_nothing():
 
 def test_acks_end_with_their_connection():
     rig, _ = run(["a"], ["quiet"])
-    rig.transport._script = iter([settle(rig, 3), [], ["b"], settle(rig, 5), []])
+    rig.transport._script = deque([settle(rig, 3), [], ["b"], settle(rig, 5), []])
     rig.status.state = rig.status.state.IDLE
     rig.run()
     assert rig.transport.sent == ["ack b"]
@@ -193,7 +195,7 @@ def test_the_position_survives_the_connection_and_what_says_nothing_leaves_it():
     rig, _ = run(["a"], session=Numbered)
     rig.status.state = rig.status.state.IDLE
     rig.maker = type(rig.maker)(rig.feed, type("Silent", (Session,), {"position": lambda self: None}))
-    rig.transport._script = iter([["x"]])
+    rig.transport._script = deque([["x"]])
     rig.run()
     assert rig.sink.payloads == ["a", "x"]
     assert rig.status.position == ["a"]

@@ -8,7 +8,7 @@ from ingest.connection.session import Emit, Session
 from ingest.connection.states import State
 from ingest.errors import ClosedByServer, ConnectionDropped, DialFailed, Fenced, HandshakeRejected
 from ingest.events import ConnectionFailed, ConnectionLost, ConnectionReady, FeedGaveUp, GapFound, RetryScheduled
-from tests.support.connections import FeedRig
+from tests.support.connections import AT_HAND, FeedRig
 
 PATIENT = {"initial": 4.0, "max": 4.0, "jitter": "none"}
 REFUSED = DialFailed("tcp", "connection refused")
@@ -231,7 +231,7 @@ def test_being_fenced_while_disconnected_tells_the_gap_so_far():
 @pytest.mark.parametrize("end", [Close(1008, "too slow"), ConnectionDropped("reset")])
 def test_a_cut_before_all_was_read_that_came_while_blocked_has_that_cause(end):
     last = end if isinstance(end, Exception) else [end]
-    rig = FeedRig([[["a"], [], ["b"], last], []], retry=PATIENT)
+    rig = FeedRig([[["a"], [], AT_HAND, ["b"], last], []], retry=PATIENT)
     rig.sink.room = lambda: rig.clock.now >= 1001.0 or not rig.sink.payloads
     rig.feed_loop.run()
     assert rig.sink.payloads == ["a", "b"]
@@ -239,22 +239,46 @@ def test_a_cut_before_all_was_read_that_came_while_blocked_has_that_cause(end):
 
 
 def test_once_all_was_read_a_cut_is_no_longer_for_the_block():
-    rig = FeedRig([[["a"], [], ["b"], [], ClosedByServer(1001, "bye")], []], retry=PATIENT)
+    rig = FeedRig([[["a"], [], ["b"], ["c"], ClosedByServer(1001, "bye")], []], retry=PATIENT)
     rig.sink.room = lambda: rig.clock.now >= 1001.0 or not rig.sink.payloads
     rig.feed_loop.run()
     assert gaps(rig)[0][0] == "disconnected"
 
 
-def test_a_crash_of_our_own_loop_leaves_a_gap_as_well():
-    def crash():
-        raise RuntimeError("bug in our loop")
+def noting_unread(rig, told, brings, stop=False):
+    """Return a step of a script that notes since when nobody reads."""
 
-    rig = FeedRig([[["a"], crash], [["b"]]], retry=PATIENT)
-    with pytest.raises(RuntimeError):
-        rig.feed_loop.run()
-    rig.feed_loop.crashed()
-    rig.clock.now += 1.0
+    def step():
+        told.append(rig().status.unread_since)
+        rig().stop = stop
+        return brings
+
+    return step
+
+
+def test_what_comes_is_unread_while_the_backlog_is_full_and_until_all_that_came_meanwhile_is_read():
+    told = []
+    script = [["a"], [], [], AT_HAND, *(noting_unread(lambda: rig, told, brings) for brings in (["b"], [], [], ["c"]))]
+    rig = FeedRig([script], retry=PATIENT)
+    rig.sink.room = lambda: rig.clock.now >= 1005.0 or not rig.sink.payloads
     rig.feed_loop.run()
-    assert gaps(rig)[0] == ("disconnected", 1000, 1001, "p1", 1)
-    assert rig.of(GapFound)[0].detail == "FeedCrashed"
-    assert [event.value for event in rig.events if type(event).__name__ == "ConnectionStatus"][:3] == [1, 0, 1]
+    assert rig.sink.payloads == ["a", "b", "c"]
+    assert told == [1000_000_000, 1000_000_000, 1000_000_000, None]
+
+
+def test_what_comes_is_unread_while_a_session_takes_its_time_and_at_a_stop_before_which_there_was_no_room():
+    told = []
+
+    class Slow(Session):
+        def on_frame(self, payload):
+            told.append(rig.status.unread_since)
+            rig.clock.now += 30.0
+            return Emit(payload)
+
+    script = [["a", "b"], noting_unread(lambda: rig, told, ["c"]), [], noting_unread(lambda: rig, told, [], stop=True)]
+    rig = FeedRig([script], session=Slow, retry=PATIENT)
+    rig.sink.room = lambda: rig.sink.payloads != ["a", "b", "c"]
+    rig.feed_loop.run()
+    assert rig.sink.payloads == ["a", "b", "c"]
+    assert told == [1000_000_000, 1000_000_000, None, 1060_000_000, 1060_000_000]
+    assert rig.status.unread_since == 1060_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.delivery.backlog import Saved
+from ingest.delivery.entry import Entry
 from tests.support.backlogs import KeptBacklog
 from tests.support.spools import entries, numbers
 from tests.support.waiting import wait_until
@@ -287,3 +288,26 @@ class TestDisk:
         assert ours.backlog.holds("other")
         assert [chain.producer for chain in ours.backlog.chains] == ["other", "ours"]
         assert numbers(ours.backlog.take(ours.backlog.chains[0], 9, 1000)) == [1, 2, 3]
+
+
+def test_what_is_on_its_way_from_the_disk_into_memory_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks meanwhile would take the backlog of a feed that gave up for empty, and give its lead back."""
+    kept = KeptBacklog(tmp_path, messages=2)
+    for first in range(1, 10, 2):
+        kept.put(entries(first, first + 1))
+    kept.take()
+    kept.commit(2)
+    count_in, counts, threads = kept.backlog._tiers._count_in, list[int](), list[threading.Thread]()
+
+    def look_and_count_in(read: Sequence[Entry]) -> None:
+        looking = threading.Thread(target=lambda: counts.append(len(kept.backlog)))
+        looking.start()
+        looking.join(0.1)
+        threads.append(looking)
+        count_in(read)
+
+    monkeypatch.setattr(kept.backlog._tiers, "_count_in", look_and_count_in)
+    assert kept.take() == list(range(3, 11))
+    for looking in threads:
+        looking.join(10)
+    assert counts == [8]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 from ingest.delivery.ballast import MOST, Ballast, disk_of
 from tests.support.spools import small_disk
 
@@ -36,3 +39,22 @@ def test_a_small_disk_has_a_sixteenth_and_only_while_as_much_again_is_free(tmp_p
         other.unlink()
         ballast.make()
         assert ballast.there
+
+
+def test_a_folder_that_is_gone_and_a_disk_that_is_read_only_by_now_raise_nothing(tmp_path, monkeypatch):
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    ballast = Ballast(folder / "x.ballast")
+    folder.rmdir()
+    ballast.make()
+    ballast.drop()
+    assert not ballast.there
+    folder.mkdir()
+    ballast.make()
+
+    def refuse(path: Path, **options: bool) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    ballast.drop()
+    assert not ballast.there

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingest.delivery.backlog import Saved
+from ingest.delivery.spool_file import SpoolFile
+from ingest.errors import SpoolFull
+from ingest.events import SpoolTrouble
 from tests.support.backlogs import KeptBacklog
 from tests.support.spools import entries, small_disk
 
@@ -69,3 +73,32 @@ def test_giving_up_the_oldest_it_never_stops_and_every_message_is_delivered_or_t
     assert len(delivered) + kept.losses.total == 1000
     missing = set(range(1, 1001)) - set(delivered)
     assert all(any(first <= number <= to for first, to, _ in kept.dropped()) for number in missing)
+
+
+def test_a_disk_that_becomes_read_only_or_goes_away_stops_the_reading_and_what_was_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux does it after an error of the disk: neither the database nor the ballast can be written any more."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def refuse_to_write(file: SpoolFile, *_: object) -> None:
+        raise SpoolFull(str(file.path), "disk I/O error")
+
+    kept = KeptBacklog(tmp_path, messages=20)
+    with monkeypatch.context() as patched:
+        patched.setattr(SpoolFile, "_transaction", refuse_to_write)
+        for name in ("unlink", "write_bytes"):
+            patched.setattr(Path, name, refuse)
+        kept.put(entries(1, 20))
+        kept.put(entries(21, 30))
+        kept.put(entries(31, 40))
+        assert not kept.backlog.has_room()
+        assert kept.deliver_all() == list(range(1, 41))
+        patched.setattr("ingest.delivery.ballast.os.statvfs", refuse)
+        kept.tidy()
+        kept.put(entries(41, 80))
+        assert kept.deliver_all() == list(range(41, 81))
+    assert kept.losses.total == 0
+    assert kept.of(SpoolTrouble)

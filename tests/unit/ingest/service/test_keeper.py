@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 
@@ -95,6 +95,20 @@ def test_tries_for_what_another_has_at_every_turn_and_renews_the_rest_when_due(c
     kept.clock.now += 20.0
     kept.keeper.turn()
     assert kept.calls() == ["renew mine", "take"]
+
+
+def test_what_is_held_is_renewed_in_time_however_long_the_attempts_for_the_rest_take(client: redis.Redis) -> None:
+    kept = Kept(client, "a", "b", "c", "d")
+    for contender in kept.contenders:
+        attempt = contender.claim._attempt
+
+        def slow(leases: Leases, attempt: Callable[[Leases], None] = attempt) -> None:
+            kept.clock.now += 15.0
+            attempt(leases)
+
+        contender.claim._attempt = slow  # type: ignore[method-assign]
+    kept.keeper.turn()
+    assert kept.calls() == ["take", "take", "renew a b", "take", "take"]
 
 
 def test_what_was_lost_is_tried_for_anew_at_once(client: redis.Redis) -> None:

@@ -24,6 +24,7 @@ class Leader:
         self.places: deque[tuple[int, str]] = deque()
         self.emitted = 0
         self.missing: int | None = None
+        self.unread: int | None = None
         self.backlog: Backlog = memory_backlog()
         self.chain: Chain = self.backlog.open("p", 1)
         self.tenure = Tenure("t", self.backlog, enter=lambda chain: None, changed=lambda: None, publish=lambda event: None)
@@ -33,6 +34,7 @@ class Leader:
             self.tenure,
             places=self.places,
             missing_since=lambda: self.missing,
+            unread_since=lambda: self.unread,
             wall=lambda: self.now,
         )
 
@@ -103,4 +105,13 @@ def test_at_an_end_it_is_the_moment_at_which_reading_stopped(leader: Leader, lat
     leader.progress.end()
     leader.now = NOW + 9_000_000
     late(leader)
+    assert leader.progress.safe_us() == NOW
+
+
+def test_what_came_while_nobody_read_is_not_safe_nor_is_it_at_an_end(leader: Leader) -> None:
+    leader.unread = NOW - 9
+    assert leader.progress.safe_us() == NOW - 9
+    leader.progress.end()
+    assert leader.progress.safe_us() == NOW - 9
+    leader.unread = NOW + 5
     assert leader.progress.safe_us() == NOW

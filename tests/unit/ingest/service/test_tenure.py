@@ -51,6 +51,21 @@ def test_a_lease_is_told_and_belongs_to_whoever_enters_it() -> None:
     assert (tenure.producer, watched.entered) == ("p", [chain])
 
 
+def test_given_back_what_is_held_is_not_late_for_that() -> None:
+    watched = Watched()
+    tenure, kept = watched.tenure, watched.kept
+    kept.put(entries(1, 3))
+    tenure.granted(kept.chain, None)
+    tenure.enter()
+    tenure.resigned("other")
+    assert tenure.leader == "p"
+    tenure.resigned("p")
+    assert not kept.chain.late
+    [event] = kept.events
+    assert isinstance(event, LeaseLost)
+    assert (event.leader, event.held, tenure.leader, watched.lost) == ("", 3, "", 1)
+
+
 def test_fenced_what_is_held_is_late_and_it_is_told_once() -> None:
     watched = Watched()
     tenure, kept = watched.tenure, watched.kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import threading
 
-from ingest.connection.wakeup import Wakeup
+from ingest.wakeup import Wakeup
 
 
 def is_set(wakeup: Wakeup) -> bool:

@@ -1,0 +1,307 @@
+"""What our consumer does otherwise than Dramatiq's: it is woken, acknowledges in batches, and gives back to the head."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import threading
+import time
+from typing import Any
+
+import dramatiq
+import pytest
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
+from tests.support.in_process import QUEUE, Bench, Gate
+from tests.support.redis_proxy import RedisProxy
+from tests.support.waiting import wait_until
+
+#: Far more than any wait of a consumer that is woken, far less than `IDLE`.
+SOON = 2.0
+
+#: Milliseconds that Dramatiq's threads may sleep: what polls would be noticed.
+IDLE = 30_000
+
+
+def calls(client: redis.Redis, command: str) -> int:
+    return int(client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def blocked(client: redis.Redis) -> int:
+    return int(client.info("clients")["blocked_clients"])
+
+
+def wait_until_listening(bench: Bench) -> None:
+    wait_until(lambda: blocked(bench.client) == 1, 20, "the consumer to wait")
+
+
+@pytest.fixture
+def restarts_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dramatiq.worker, "CONSUMER_RESTART_DELAY_SECS", 0.1)
+
+
+def test_a_push_wakes_the_worker_whoever_pushes(ours: Bench) -> None:
+    broker = ours.broker()
+    actor = ours.actor(broker)
+    ours.worker(broker, timeout=IDLE)
+    stock = RedisBroker(client=ours.client)
+    waits = []
+    for number in range(20):
+        wait_until_listening(ours)
+        sent = time.monotonic()
+        stock.enqueue(actor.message(number))
+        wait_until(lambda number=number: len(ours.seen) > number, 20, "the message", interval=0.0005)
+        waits.append(time.monotonic() - sent)
+    assert statistics.median(waits) < 0.1
+    assert ours.seen == list(range(20))
+
+
+def test_waiting_takes_nothing_and_keeps_the_order(ours: Bench) -> None:
+    for number in range(3):
+        ours.client.rpush("dramatiq:q", number)
+    ours.client.blmove("dramatiq:q", "dramatiq:q", 1, "LEFT", "LEFT")
+    assert ours.waiting() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("options", [{"wake": False}, {}], ids=["asked for", "no permission"])
+def test_it_polls_where_it_may_not_wait(ours: Bench, options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    url = ours.valkey.url
+    if not options:  # as below Redis 6.2, which does not know the command
+        ours.client.execute_command("ACL", "SETUSER", "worker", "on", ">pw", "~*", "&*", "+@all", "-blmove")
+        url += "?username=worker&password=pw"
+    broker = ours.broker(url=url, **options)
+    actor = ours.actor(broker)
+    with caplog.at_level(logging.WARNING):
+        ours.worker(broker)
+        for number in range(10):
+            actor.send(number)
+            wait_until(lambda number=number: len(ours.seen) > number, 20, "the message")
+    assert calls(ours.client, "blmove") == 0
+    assert len([record for record in caplog.records if "is polled" in record.message]) == (0 if options else 1)
+    ours.wait_until_empty()
+
+
+def test_a_redis_without_a_connection_to_spare_is_polled(ours: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    broker = ours.broker()
+    actor = ours.actor(broker)
+    broker.client.ping()
+    connections = [broker.client.connection_pool.get_connection() for _ in range(4)]
+    for connection in connections:
+        broker.client.connection_pool.release(connection)
+    ours.client.config_set("maxclients", int(ours.client.info("clients")["connected_clients"]))
+    ours.worker(broker)
+    actor.send("x")
+    wait_until(lambda: ours.seen == ["x"], 20, "the message")
+    ours.client.config_set("maxclients", 1000)
+    assert "is polled, because waiting for its messages failed" in caplog.text
+
+
+def test_an_idle_worker_calls_redis_less_often_than_it_would_poll(ours: Bench) -> None:
+    broker = ours.broker(wake=True)
+    ours.actor(broker)
+    ours.worker(broker, timeout=500)
+    wait_until_listening(ours)
+    before = calls(ours.client, "blmove") + calls(ours.client, "evalsha")
+    end = time.monotonic() + 5
+    wait_until(lambda: time.monotonic() > end, 10, "some seconds")
+    # Dramatiq: two polls of two queues every 375 ms. Here the queue of delayed messages alone is polled.
+    assert calls(ours.client, "blmove") + calls(ours.client, "evalsha") - before < 5 / 0.375 + 6
+
+
+@pytest.mark.parametrize("timeout", [100, IDLE])
+def test_a_waiting_worker_stops_at_once(ours: Bench, timeout: int) -> None:
+    broker = ours.broker()
+    consumer = broker.consume(QUEUE, timeout=timeout)
+    stopped = threading.Event()
+
+    def run() -> None:
+        while not stopped.is_set():
+            assert next(consumer) is None
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until_listening(ours)
+    broker.emit_before("worker_shutdown", dramatiq.Worker(broker))
+    wait_until(lambda: blocked(ours.client) == 0, SOON, "the wait to end")
+    stopped.set()
+    thread.join(SOON)
+    assert not thread.is_alive()
+
+
+def test_a_lost_bell_is_polled_for_meanwhile_and_comes_back(ours: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.broker.worker_queue._LOST", 0.5)
+    broker = ours.broker()
+    actor = ours.actor(broker)
+    ours.worker(broker)
+    for number in range(5):
+        wait_until_listening(ours)
+        [bell] = [each for each in ours.client.client_list() if each["cmd"] == "blmove"]
+        ours.client.client_kill_filter(_id=bell["id"])
+        actor.send(number)
+        wait_until(lambda number=number: number in ours.seen, 20, "the message")
+    ours.wait_until_empty()
+
+
+def test_a_stalled_redis_is_a_lost_connection_and_keeps_no_worker_from_stopping(ours: Bench, restarts_soon: None) -> None:
+    with RedisProxy(ours.valkey.path) as proxy:
+        url = f"{proxy.url}?socket_timeout=0.3"
+        broker = ours.broker(url=url)
+        actor = ours.actor(broker)
+        worker = ours.worker(broker)
+        wait_until_listening(ours)
+        proxy.hold()
+        actor_of_another = RedisBroker(client=ours.client)
+        actor_of_another.enqueue(actor.message("x"))
+        wait_until(lambda: ours.seen == ["x"], 20, "it to come over new connections")
+        with ours.valkey.stalled():
+            assert ours.stop(worker) < 10
+        proxy.release()
+
+
+def test_acknowledgements_go_together_and_none_is_older_than_a_moment(ours: Bench) -> None:
+    broker = ours.broker()
+    gate = Gate()
+    gated, actor = ours.actor(broker, gate, name="gate"), ours.actor(broker)
+    gated.send("x")
+    for number in range(500):
+        actor.send(number)
+    before = calls(ours.client, "srem"), calls(ours.client, "hdel")
+    ours.worker(broker, threads=4)
+    wait_until(lambda: len(ours.seen) == 500, 20, "all messages")
+    # One still runs, so nothing is idle: age alone sends the last of them.
+    wait_until(lambda: ours.stored() == 1, SOON, "them to be acknowledged", interval=0.005)
+    removed, deleted = calls(ours.client, "srem") - before[0], calls(ours.client, "hdel") - before[1]
+    assert removed == 500
+    assert deleted < 100
+    gate.open()
+    ours.wait_until_empty()
+    assert ours.fetched(broker) == set()
+
+
+def test_what_another_worker_has_by_now_is_not_acknowledged(ours: Bench) -> None:
+    broker = ours.broker()
+    actor = ours.actor(broker)
+    actor.send("x")
+    consumer = broker.consume(QUEUE, prefetch=1, timeout=100)
+    message = next(consumer)
+    assert message is not None
+    ours.client.delete(f"dramatiq:__acks__.{broker.broker_id}.{QUEUE}")  # as maintenance does with a dead worker's
+    consumer.ack(message)
+    consumer.close()
+    assert ours.stored() == 1
+
+
+def test_acknowledgements_survive_an_outage(ours: Bench, restarts_soon: None) -> None:
+    with RedisProxy(ours.valkey.path) as proxy:
+        broker = ours.broker(url=proxy.url)
+        gate = Gate()
+        actor = ours.actor(broker, gate)
+        for number in range(4):
+            actor.send(number)
+        ours.worker(broker, threads=4)
+        wait_until(lambda: len(gate.entered) == 4, 20, "all to run")
+        proxy.losing.set()
+        proxy.cut()
+        gate.open()
+        wait_until(lambda: proxy.lost > 0, 20, "a reply to be lost")
+        proxy.losing.clear()
+        ours.wait_until_empty()
+        assert sorted(gate.entered) == list(range(4))
+
+
+def test_a_full_redis_still_takes_acknowledgements(ours: Bench) -> None:
+    broker = ours.broker()
+    ours.actor(broker).send("x")
+    consumer = broker.consume(QUEUE, prefetch=1, timeout=100)
+    message = next(consumer)
+    assert message is not None
+    ours.client.delete("dramatiq:__heartbeats__")
+    ours.client.config_set("maxmemory", 1)
+    consumer.ack(message)
+    assert ours.stored() == 0
+    ours.client.config_set("maxmemory", 0)
+
+
+def test_what_goes_back_goes_to_the_head_in_its_order(ours: Bench) -> None:
+    broker = ours.broker()
+    gate = Gate()
+    gated, actor = ours.actor(broker, gate, name="gate"), ours.actor(broker)
+    gated.send("x")
+    for number in range(40):
+        actor.send(number)
+    order = ours.waiting()
+    worker = ours.worker(broker, threads=1)
+    wait_until(lambda: gate.entered and len(ours.waiting()) < 40, 20, "some to be fetched")
+    threading.Timer(0.2, gate.open).start()
+    ours.stop(worker)
+    assert ours.waiting() == order[-len(ours.waiting()) :]
+    assert len(ours.waiting()) == 40 - len(ours.seen)
+
+
+def test_priorities_do_not_change_the_order_of_what_goes_back(ours: Bench) -> None:
+    broker = ours.broker()
+    low, high = ours.actor(broker, name="low", priority=9), ours.actor(broker, name="high", priority=0)
+    for actor in (low, high, low, high):
+        actor.send("x")
+    order = ours.waiting()
+    consumer = broker.consume(QUEUE, prefetch=4, timeout=100)
+    messages = [next(consumer) for _ in range(3)]
+    consumer.requeue([each for each in (messages[1], messages[0], messages[2]) if each is not None])  # the last was not seen yet
+    consumer.close()
+    assert ours.waiting() == order
+    assert ours.fetched(broker) == set()
+
+
+def test_delayed_messages_that_dramatiq_forgot_after_an_error_come_again(ours: Bench, restarts_soon: None) -> None:
+    broker = ours.broker()
+    actor = ours.actor(broker)
+    ours.worker(broker)
+    actor.send_with_options(args=("later",), delay=3_000)
+    wait_until(lambda: ours.fetched(broker, f"{QUEUE}.DQ"), 20, "it to be fetched")
+    ours.client.client_kill_filter(skipme=True, _type="normal")
+    wait_until(lambda: ours.seen == ["later"], 20, "it to come")
+    ours.wait_until_empty()
+
+
+@pytest.mark.parametrize("prefetch", [1, 3])
+def test_a_number_of_the_users_is_never_exceeded(ours: Bench, prefetch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dramatiq.worker", "ingest.broker.broker"):  # dramatiq_queue_prefetch, read at import
+        monkeypatch.setattr(f"{module}.QUEUE_PREFETCH", prefetch)
+    broker = ours.broker()
+    in_hand: list[int] = []
+
+    def look(value: int) -> None:
+        in_hand.append(broker._consumed[QUEUE].ledger.held)
+        ours.note(value)
+
+    actor = ours.actor(broker, look)
+    for number in range(200):
+        actor.send(number)
+    ours.worker(broker, threads=1)
+    wait_until(lambda: len(ours.seen) == 200, 60, "all messages")
+    assert max(in_hand) == prefetch
+
+
+def test_a_broken_message_takes_no_other_with_it(ours: Bench, restarts_soon: None) -> None:
+    broker = ours.broker()
+    actor = ours.actor(broker)
+    for number in range(3):
+        actor.send(number)
+        if number == 0:
+            ours.client.hset(f"dramatiq:{QUEUE}.msgs", "broken", "{")
+            ours.client.rpush(f"dramatiq:{QUEUE}", "broken")
+    ours.worker(broker)
+    wait_until(lambda: sorted(ours.seen) == [0, 1, 2], 20, "the others")
+
+
+def test_two_brokers_that_wait_share_what_comes(ours: Bench) -> None:
+    brokers = [ours.broker(), ours.broker()]
+    actors = [ours.actor(broker) for broker in brokers]
+    for broker in brokers:
+        ours.worker(broker)
+    for number in range(50):
+        actors[0].send(number)
+    wait_until(lambda: len(ours.seen) == 50, 20, "all messages")
+    ours.wait_until_empty()
+    assert sorted(ours.seen) == list(range(50))
