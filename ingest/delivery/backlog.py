@@ -205,6 +205,12 @@ class Backlog:
             self._losses.drop_range(chain.producer, first, last, last - first + 1, received_us, received_us, reason)
             self._losses.end()
 
+    def lose(self, chain: Chain, entries: Sequence[Entry]) -> None:
+        """Count messages as lost that have their numbers and will not be put before the end."""
+        with self._changed:
+            self._losses.drop(chain.producer, entries, "lost")
+            self._losses.end()
+
     def begin_connection(self, chain: Chain) -> None:
         """Let what was given up before count no more in what is settled."""
         with self._changed:

@@ -84,6 +84,10 @@ class BatchIntake(Intake):
         try:
             if locked:
                 self._close_open()
+            elif self._cutter is not None and (batch := self._cutter.open) is not None:  # behind what is in hand
+                last = min(batch.last, self._emitted)  # what is just being encoded has no number yet
+                if last >= batch.first:
+                    self._backlog.refuse(self._chain, batch.first, last, batch.received_us, "lost")
             super().close()
         finally:
             if locked:
@@ -122,11 +126,8 @@ class BatchIntake(Intake):
     def _put(self, closed: list[Batch]) -> None:
         """Put what is closed in the backlog, and look after what is open by now."""
         assert self._cutter is not None, "nothing is closed that was not gathered"
-        entries = self._sealed(closed)
-        if entries and self._before is not None:
-            entries = self._through_middleware(entries, self._before)
-        if entries:
-            self._backlog.put(self._chain, entries)
+        if entries := self._sealed(closed):
+            self._hand_over(entries)
         still = self._cutter.open
         if still is None:
             self._due, self._backlog.gathering_us = inf, None

@@ -62,7 +62,7 @@ class FeedRunner:
     @property
     def lost(self) -> int:
         """Emitted payloads that could neither be handed over before the end nor be kept for the next start."""
-        return self._saved.lost
+        return self._losses.counts["lost"]
 
     @property
     def is_through(self) -> bool:

@@ -178,7 +178,7 @@ def test_a_failing_frame_is_reported_to_sentry_without_the_others(
     project: Project, shared_valkey: Valkey, client: redis.Redis, sentry_server: SentryServer
 ) -> None:
     shop(project, "ws://127.0.0.1:1/", BATCHES, retries=0)
-    Producer(client, actor="handle").send(["11111111", "97", "22222222"], count=3)
+    Producer(client, actor="handle").send(["10000001", "97", "20000003"], count=3)
     project.run("workers", REDIS_URL=shared_valkey.url, SENTRY_DSN=sentry_server.dsn)
 
     wait_until(lambda: sentry_server.events, 60, "the event")
@@ -186,4 +186,4 @@ def test_a_failing_frame_is_reported_to_sentry_without_the_others(
 
     [event] = sentry_server.events
     assert event["exception"]["values"][-1]["type"] == "ValueError"
-    assert not any(other in sentry_server.raw for other in ("11111111", "22222222"))
+    assert not any(other in sentry_server.raw for other in ("10000001", "20000003"))

@@ -171,7 +171,7 @@ def test_a_thread_that_hangs_with_it_stops_neither_the_publisher_nor_the_end(mon
 
     at = Gathering(before=before)
     at.intake.deliver(["a"], 1)
-    hanging = threading.Thread(target=at.intake.deliver, args=(["b", "c"], 2))
+    hanging = threading.Thread(target=at.intake.deliver, args=(["b", "c", "d"], 2))
     hanging.start()
     assert going.wait(20)
     assert at.intake.flush_due() < 1
@@ -179,6 +179,8 @@ def test_a_thread_that_hangs_with_it_stops_neither_the_publisher_nor_the_end(mon
     goes.set()
     hanging.join(20)
     assert not at.kept.chain.open
+    assert at.taken() == []
+    assert (at.intake.total, at.kept.losses.counts["lost"]) == (4, 4), "what hangs, and what was gathered behind it"
 
 
 # What is held is counted in payloads, wherever it is given up.
