@@ -11,6 +11,7 @@ from threading import Event
 
 from ingest.clock import Deadline, monotonic
 from ingest.service.build import Plant, build
+from ingest.service.runner import FeedRunner
 from ingest.service.signals import StopSignals
 from ingest.service.threads import run_restarting, start
 from ingest.telemetry.log import log_event
@@ -77,9 +78,13 @@ class Supervisor:
         if not self._signals.at_once.is_set():
             plant.reporter.report(final=True)
         plant.close(FAREWELL)
-        code = 1 if self._broken or not kept or any(runner.failed or runner.lost for runner in self._runners) else 0
+        code = 1 if self._broken or not kept or any(self._fell_short(runner) for runner in self._runners) else 0
         self._say_last_word(code)
         return code
+
+    def _fell_short(self, runner: FeedRunner) -> bool:
+        """Tell whether a feed failed or lost anything; a callback that hangs takes what was read with it."""
+        return runner.failed or runner.lost > 0 or not runner.reading_ended()
 
     def _keeping_crashed(self, cause: BaseException, delay: float | None) -> None:
         """Tell that nobody keeps the leases for ``delay`` seconds; where it is for good, end, so that others may lead."""
