@@ -16,6 +16,7 @@ from ingest.connection.farewell import say_farewell
 from ingest.connection.frames import Close, Ping, Pong, Received, Violation
 from ingest.connection.liveness import Liveness, deadlines_of
 from ingest.connection.outcome import session_failed
+from ingest.connection.outgoing import pongs
 from ingest.connection.ports import Dial, Sink, Transport
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.session import Emit, Fail, Outgoing, Skip
@@ -240,17 +241,13 @@ class Connection:
             self._each(received, received_us)
 
     def _answer_pings(self, received: list[Received]) -> None:
-        """Answer the newest ping (RFC 6455, 5.5.3) and take pongs, before the session may need its time for the rest."""
-        ping = None
+        """Answer pings and take pongs, before the session may need its time for the rest."""
         for item in received:
-            if isinstance(item, Ping):
-                ping = item
-            elif isinstance(item, Pong):
+            if isinstance(item, Pong):
                 round_trip = self._liveness.pong(item.payload, self._clock())
                 if round_trip is not None:
                     self._status.round_trip = round_trip
-        if ping is not None:
-            self._send_or_note([Pong(ping.payload)])
+        self._send_or_note(pongs(received))
 
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
