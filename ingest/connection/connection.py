@@ -75,6 +75,7 @@ class Connection:
         self._tells_position = maker.tells_position
         self._ready = False
         self._url = ""
+        self._acks_added = False
         self._unsent: ConnectionDropped | SendTimedOut | None = None  # sending failed; what was read is handled first
 
     def run(self) -> ConnectionEnd:
@@ -94,6 +95,7 @@ class Connection:
             self._status.end_of(FeedCrashed(fault))
             raise
         finally:
+            self._sink.flush()
             self._sink.notify_at(None)
             transport.abort()  # a no-op once closed; frees the socket also when our own loop crashed
             self._status.unblock()
@@ -168,6 +170,9 @@ class Connection:
         acks = self._acks
         if not acks:
             return
+        if self._acks_added:  # what they wait for must not wait for more to come
+            self._acks_added = False
+            self._sink.flush()
         self._send_or_note(acks.take(self._sink.settled))
         if acks.next_seq != self._awaited:
             self._awaited = acks.next_seq
@@ -273,6 +278,7 @@ class Connection:
             pending.extend(result.payloads)
             if result.ack:
                 self._acks.add(self._sink.emitted + len(pending), result.ack)
+                self._acks_added = True
         if result.reply or result.ready:
             self._follow(result, pending, received_us)
 
@@ -281,6 +287,8 @@ class Connection:
         emitted = pending.copy()
         pending.clear()  # also where one of them is refused: those before it are taken, and must not be so twice
         self._deliver(emitted, received_us)
+        if result.reply:
+            self._sink.flush()
         self._send_or_note(result.reply)
         if result.ready:
             self._readied()

@@ -97,6 +97,9 @@ class Intake:
         self._backlog.lose(self._chain, in_hand)
         self._backlog.end(self._chain)
 
+    def flush(self) -> None:
+        """Let nothing wait for more to come; here nothing ever does."""
+
     def deliver(self, payloads: Sequence[object], received_us: int) -> None:
         """Take payloads that were read at ``received_us`` (wall-clock microseconds).
 
@@ -117,6 +120,10 @@ class Intake:
     def _take(self, entries: list[Entry]) -> None:
         self._emitted += len(entries)
         self._total += len(entries)
+        self._hand_over(entries)
+
+    def _hand_over(self, entries: list[Entry]) -> None:
+        """Put messages that have their numbers into the backlog, as middleware leaves them."""
         if self._before is not None:
             self._in_hand = entries
             entries = self._through_middleware(entries, self._before)
@@ -128,7 +135,7 @@ class Intake:
     def _give_up(self, refused: PayloadRefused, received_us: int) -> None:
         self._emitted += 1
         self._total += 1
-        self._backlog.refuse(self._chain, self._emitted, received_us, "unencodable")
+        self._backlog.refuse(self._chain, self._emitted, self._emitted, received_us, "unencodable")
         self._publish(MessageRejected(telemetry_id=self._label, seq=self._emitted, detail=str(refused)))
 
     def _through_middleware(self, entries: list[Entry], before: Callable[[bytes], bytes]) -> list[Entry]:
@@ -137,6 +144,6 @@ class Intake:
             try:
                 passed.append(entry._replace(data=before(entry.data)))
             except EnqueueVetoed as veto:
-                self._backlog.refuse(self._chain, entry.seq, entry.received_us, "vetoed")
+                self._backlog.refuse(self._chain, entry.seq, entry.last, entry.received_us, "vetoed")
                 self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))
         return passed

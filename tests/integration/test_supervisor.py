@@ -196,7 +196,7 @@ def test_a_callback_that_hangs_is_told_and_does_not_hold_up_the_end(tmp_path, sh
             wait_until(
                 lambda: read_statuses(client, "dramatiq")[0]["feeds"]["trades"]["state"] == "SLOW_CALLBACK", 20, "the state"
             )
-            supervisor.stop(timeout=15)
+            assert supervisor.stop(timeout=15) == 1, "what it has read is in no queue"
 
 
 HANGING_HOOK = """
