@@ -22,10 +22,17 @@ _SLICE = 0.1
 #: Nothing happens without a wake-up, so this only bounds what a missed one could cost.
 _LONGEST_IDLE = 60.0
 
+#: Seconds that a feed waits at its end for a connection to take its leave on.
+_LEAVE = 1.0
+
 
 class Line(Protocol):
     """A connection to the queues (`ingest.broker.line.Line`)."""
 
+    @property
+    def overstays(self) -> bool: ...
+    def acquire(self, wake: Callable[[], object]) -> bool: ...
+    def rest(self) -> None: ...
     def join(self, producer: str, base: int | None, leader: str = ...) -> Joined: ...
     def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry], leader: str = ...) -> None: ...
     def reply(self, timeout: float) -> Reply | None: ...
@@ -157,6 +164,7 @@ class Publisher:
         chain = self._backlog.first
         leader = self._authority(chain) if chain is not None else None
         if chain is None or leader is None:
+            self._let_go()
             self._backlog.wait(_LONGEST_IDLE)
             return
         self._follow(chain, leader)
@@ -165,6 +173,14 @@ class Publisher:
         except (BrokerUnreachable, BrokerRefused) as error:
             effect = self._core.failed(error, self._clock())
         self._apply(chain, effect)
+
+    def _let_go(self) -> None:
+        """Hold no connection while we may not publish: others need it."""
+        if self._core.under_way:
+            self._line.close()
+            self._core.begin(self._clock())
+        else:
+            self._line.rest()
 
     def _follow(self, chain: Chain, leader: str) -> None:
         """Turn to a chain if it is not the one at work, or not under the same lease; nothing of another may be under way."""
@@ -181,15 +197,42 @@ class Publisher:
         self._core.follow(chain, self._clock())
 
     def _advance(self, chain: Chain) -> Effect:
+        yields = self._line.overstays
         if self._core.settled:
+            if yields:
+                self._line.rest()
+                yields = False
             if chain.late and self._mark_late is None and not chain.is_empty:
                 self._backlog.discard(chain, "fenced")
                 return Effect()
             if chain.is_empty and not chain.open:
-                return self._finish(chain)
-        return self._carry_out(chain, self._core.next(self._clock(), chain.has_waiting))
+                return self._finish(chain) if self._has_line() else Effect()
+        return self._carry_out(chain, self._core.next(self._clock(), chain.has_waiting and not yields))
+
+    def _has_line(self) -> bool:
+        """Tell whether a call can be made; if the connections are lent to others, wait for one first."""
+        if self._line.acquire(self._woken.set):
+            return True
+        self._pause(self._clock() + _LONGEST_IDLE)
+        return False
 
     def _carry_out(self, chain: Chain, action: Action) -> Effect:
+        match action:
+            case Idle():
+                self._line.rest()
+                self._backlog.wait(_LONGEST_IDLE)
+            case Wait(until):
+                self._line.rest()
+                self._pause(until)
+            case Reject(seq, detail):
+                told = self._core.rejected(seq, detail)
+                if self._backlog.reject(chain, seq, detail):
+                    self._publish(told)
+            case _ if self._has_line():
+                return self._call(chain, action)
+        return Effect()
+
+    def _call(self, chain: Chain, action: Action) -> Effect:
         match action:
             case Send(messages, size):
                 self._send(chain, messages, size)
@@ -199,10 +242,6 @@ class Publisher:
                     return self._core.replied(reply, self._clock())
                 if self._clock() >= until:
                     raise BrokerTimedOut("no reply to a batch")
-            case Idle():
-                self._backlog.wait(_LONGEST_IDLE)
-            case Wait(until):
-                self._pause(until)
             case Poll(queue):
                 return self._core.polled(self._line.depth(queue), self._clock())
             case Join(base):
@@ -210,10 +249,6 @@ class Publisher:
             case Record(gap):
                 self._line.record(gap)
                 self._tell_gap()
-            case Reject(seq, detail):
-                told = self._core.rejected(seq, detail)
-                if self._backlog.reject(chain, seq, detail):
-                    self._publish(told)
         return Effect()
 
     def _send(self, chain: Chain, messages: int, size: int) -> None:
@@ -268,4 +303,8 @@ class Publisher:
         self._tell_gap()
         chain = self._chain
         if chain is not None and chain.is_empty and self._core.settled:
+            end = self._clock() + _LEAVE
+            while not self._line.acquire(self._woken.set) and self._clock() < end:
+                self._woken.wait(end - self._clock())
+                self._woken.clear()
             self._apply(chain, self._finish(chain))
