@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run check format test faults unit bench docs lock clean
+.PHONY: help install install-dev run check format test faults unit fuzz bench docs lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -51,8 +51,20 @@ faults: install-dev  ## every fault, and what each cost; FAULTS_TABLE=table.md w
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_ARGS)
 	WALKS=$(or $(WALKS),500) $(BIN)/python -m pytest -q -n 2 --timeout 1800 tests/integration/test_delivery_walk.py
 
-bench: install-dev  ## measure from socket to queue, beside what one writes by hand
-	$(BIN)/python -m benchmarks.into_the_queue
+$(VENV)/.installed-fuzz: requirements-fuzz.txt $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-fuzz.txt
+	@touch $@
+
+fuzz: $(VENV)/.installed-fuzz  ## feed parser and inflater what a fuzzer thinks of, FUZZ_SECONDS=60 each; needs atheris' wheels
+	$(BIN)/python -m tests.fuzz.run parser $(or $(FUZZ_SECONDS),60)
+	$(BIN)/python -m tests.fuzz.run inflater $(or $(FUZZ_SECONDS),60)
+
+$(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/.installed-bench  ## measure everything, about 15 minutes; BENCH_ONLY=queue,depth picks, BENCH_ROUNDS=1 is quicker
+	$(BIN)/python -m benchmarks.run
 
 docs: install-dev  ## write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
@@ -62,6 +74,10 @@ lock:  ## resolve the dependencies again (needs uv on the path)
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -o requirements.txt
 	uv pip compile pyproject.toml --extra embedded --extra test --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -c requirements.txt -o requirements-dev.txt
+	printf 'matplotlib>=3.9\npicows>=2.3\n' | uv pip compile - --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -c requirements-dev.txt -o requirements-bench.txt
+	echo 'atheris>=3,<3.1' | uv pip compile - --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -o requirements-fuzz.txt
 
 clean:  ## remove what was generated
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage

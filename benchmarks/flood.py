@@ -9,6 +9,15 @@ import base64
 import hashlib
 import socket
 import sys
+from typing import Protocol
+
+
+class Client(Protocol):
+    """The part of a socket that the upgrade needs."""
+
+    def recv(self, size: int, /) -> bytes: ...
+    def sendall(self, data: bytes, /) -> None: ...
+
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -21,7 +30,8 @@ def frame(size: int) -> bytes:
     return head + payload
 
 
-def serve(client: socket.socket, size: int, count: int) -> None:
+def accept_upgrade(client: Client) -> str:
+    """Answer the upgrade; return the path that was asked for."""
     request = b""
     while b"\r\n\r\n" not in request:
         request += client.recv(4096)
@@ -29,6 +39,11 @@ def serve(client: socket.socket, size: int, count: int) -> None:
     accept = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
     client.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     client.sendall(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+    return request.split(b" ")[1].decode()
+
+
+def serve(client: socket.socket, size: int, count: int) -> None:
+    accept_upgrade(client)
     chunk = frame(size) * 500
     for _ in range(count // 500):
         client.sendall(chunk)

@@ -120,6 +120,18 @@ def server(module: str, *arguments: str) -> Iterator[int]:
             process.kill()
 
 
+@contextmanager
+def flood(size: int, count: int) -> Iterator[str]:
+    """Run the server that sends so many frames of a size; yield its URL."""
+    command = [sys.executable, "-m", "benchmarks.flood", str(size), str(count)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
 def keep(section: str, record: Mapping[str, Any]) -> None:
     """Append a record to the numbers of a section, where `benchmarks.run` wants them (a file of a JSON object a line)."""
     folder = os.environ.get("BENCH_FOLDER")

@@ -131,13 +131,13 @@ class BrokerRecovered(Event):
     seconds: float
 
 
-#: Why a message that had its number is given up.
+#: Why a payload that had its number is given up.
 DropReason = Literal["drop_oldest", "drop_newest", "fenced", "rejected", "vetoed", "unencodable", "damaged", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropsBegan(Event):
-    """Messages are being given up, from number ``first_seq`` on; `FramesDropped` will tell how many."""
+    """Payloads are being given up, from number ``first_seq`` on; `FramesDropped` will tell how many."""
 
     reason: DropReason
     producer: str
@@ -146,7 +146,7 @@ class DropsBegan(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramesDropped(Event):
-    """``count`` messages with numbers from ``first_seq`` to ``last_seq`` were given up: an episode that is over."""
+    """``count`` payloads with numbers from ``first_seq`` to ``last_seq`` were given up: an episode that is over."""
 
     reason: DropReason
     producer: str
@@ -215,7 +215,10 @@ class QueueForgotten(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRejected(Event):
-    """One message (number ``seq``) was given up: Redis or an encoder refused it, or a middleware did not let it pass."""
+    """One message was given up: Redis or an encoder refused it, or a middleware did not let it pass.
+
+    ``seq`` is the number of its payload, or of its first.
+    """
 
     seq: int
     detail: str
@@ -275,7 +278,7 @@ class GapFound(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedDrained(Event):
-    """The feed has stopped: frames read, messages emitted, enqueued, left in the spool and lost since the process started."""
+    """The feed has stopped: frames read; payloads emitted, enqueued, left in the spool and lost since the process started."""
 
     read: int
     emitted: int

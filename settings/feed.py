@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from settings.fields import (
     ActorName,
+    BriefWait,
     CodeOrClass,
     ExistingFile,
     FeedName,
@@ -110,6 +111,15 @@ class RetrySettings(Table):
         return value
 
 
+class BatchSettings(Table):
+    """How many payloads travel in one message. With a size above 1 the actor gets a list of them."""
+
+    size: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """The most payloads in a message; above 1 it carries a list of them, also of one. About 1 MB is the most too."""
+    timeout: BriefWait = 0.05
+    """Seconds that payloads wait for more, at most, where they do not fill a message; 0: only those of one read share one."""
+
+
 class BacklogSettings(Table):
     """How much of a feed may wait in memory for its queue."""
 
@@ -196,6 +206,7 @@ class FeedSettings(Table):
     """"json": the actor gets the frame's JSON value itself instead of its text."""
     binary: Literal["base64", "utf-8", "latin-1"] = "base64"
     """How a binary payload becomes JSON."""
+    batch: BatchSettings = BatchSettings()
     backlog: BacklogSettings = BacklogSettings()
     spool: SpoolSettings | None = None
     durability: Literal["memory", "disk"] = "memory"

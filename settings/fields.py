@@ -31,6 +31,7 @@ def _seconds(longest: float) -> Callable[[float], float]:
         whole_hours = longest == HOUR and value <= DAY and value % HOUR == 0
         if value > longest and not whole_hours:
             limit = "an hour (whole hours, up to a day, are taken)" if longest == HOUR else f"{longest / 60:g} minutes"
+            limit = f"{longest:g} seconds" if longest < 60 else limit
             raise refuse(f"{value:g} s is more than {limit}; durations are seconds, did you mean {value / 1000:g}?")
         return value
 
@@ -43,6 +44,9 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValida
 
 #: A duration for which one answer is awaited: above ten minutes it is taken for milliseconds.
 Timeout = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_seconds(600.0))]
+
+#: How long something waits for company: above half a minute it is taken for milliseconds. 0 is not at all.
+BriefWait = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_seconds(30.0))]
 
 #: A list in TOML; a tuple here. Its items stay strict.
 Items = Annotated[tuple[T, ...], Field(strict=False)]

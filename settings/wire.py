@@ -41,9 +41,10 @@ def split_message_id(value: str) -> tuple[str, int]:
 class Frame:
     """Where a message's payload came from, as its ``frame`` option says.
 
-    ``received_us`` is wall-clock microseconds at the read; ``count`` says how many payloads the message
-    carries, of which ``seq`` is the first's number. ``late``: the supervisor that read it had been replaced by the time that it
-    was enqueued, so it is out of order, and its content may have come from the new leader as well.
+    ``received_us`` is wall-clock microseconds at the read; ``count`` says how many payloads the message carries (in a list,
+    wherever the option has it), of which ``seq`` is the first's number and ``received_us`` the first's time. ``late``: the
+    supervisor that read it had been replaced by the time that it was enqueued, so it is out of order, and its content may have
+    come from the new leader as well.
     """
 
     feed: str
@@ -66,7 +67,8 @@ class Frame:
             producer = split_message_id(message_id)[0] if message_id else ""
         except ValueError:
             producer = ""
-        return cls(feed, seq, received_us, producer, value.get("count", 1), value.get("late") is True)
+        count = value.get("count", 1)
+        return cls(feed, seq, received_us, producer, count if isinstance(count, int) else 1, value.get("late") is True)
 
 
 def _version_8(digits: str) -> str:

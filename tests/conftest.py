@@ -1,5 +1,10 @@
 """The fixtures that all tests share; each lies in tests/support beside what it starts."""
 
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # how long one example takes says nothing there
+settings.load_profile("shared machine")
+
 pytest_plugins = [
     "tests.support.fault_report",
     "tests.support.redis_server",

@@ -1,7 +1,7 @@
 """The processor processes: ``dramatiq workers`` imports this module and finds telemetry, broker and actors in place.
 
 The rule: only inside the ``dramatiq`` command does the import start anything; elsewhere (a web process that
-sends messages, a test) it gives `current_frame` and nothing else happens.
+sends messages, a test) it gives `frame_actor` and `current_frame`, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from workers.origin import claim_settings, exit_with
 # Before anything else, because everything else imports `settings`.
 claim_settings()
 
-from workers.middleware.frame_context import current_frame  # noqa: E402 - settings first, see above
+from workers.actors import frame_actor  # noqa: E402 - settings first, see above
+from workers.middleware.frame_context import current_frame  # noqa: E402
 
-__all__ = ["current_frame"]
+__all__ = ["current_frame", "frame_actor"]
 
 if "dramatiq.cli" in sys.modules:  # its module says which command this process runs, whatever started it
     from workers.startup import StartFailed, start

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import redis
 
-from ingest.broker.clients import translated
+from ingest.broker.clients import refusal, translated
 from ingest.broker.keys import FORMAT, Keys
 from ingest.broker.scripts import LEASE
 
@@ -95,7 +95,11 @@ class Leases:
 
     def take(self, feed: str, producer: str, terms: Terms, seen: Held | None = None) -> Taken | Held | Spent:
         """Try to lead with ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise."""
-        return _taken(self._eval([feed], *take_arguments(producer, terms, seen)))
+        answer = self._eval([feed], *take_arguments(producer, terms, seen))
+        try:
+            return _taken(answer)
+        except ValueError as error:  # somebody else has written there; it is this feed's trouble alone
+            raise refusal(f"what is kept of feed {feed} is not ours: {error}") from error
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Renew all in one call; the answers come in the same order."""

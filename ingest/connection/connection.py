@@ -16,6 +16,7 @@ from ingest.connection.farewell import say_farewell
 from ingest.connection.frames import Close, Ping, Pong, Received, Violation
 from ingest.connection.liveness import Liveness, deadlines_of
 from ingest.connection.outcome import session_failed
+from ingest.connection.outgoing import pongs
 from ingest.connection.ports import Dial, Sink, Transport
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.session import Emit, Fail, Outgoing, Skip
@@ -74,6 +75,7 @@ class Connection:
         self._tells_position = maker.tells_position
         self._ready = False
         self._url = ""
+        self._acks_added = False
         self._unsent: ConnectionDropped | SendTimedOut | None = None  # sending failed; what was read is handled first
 
     def run(self) -> ConnectionEnd:
@@ -93,6 +95,7 @@ class Connection:
             self._status.end_of(FeedCrashed(fault))
             raise
         finally:
+            self._sink.flush()
             self._sink.notify_at(None)
             transport.abort()  # a no-op once closed; frees the socket also when our own loop crashed
             self._status.unblock()
@@ -167,6 +170,9 @@ class Connection:
         acks = self._acks
         if not acks:
             return
+        if self._acks_added:  # what they wait for must not wait for more to come
+            self._acks_added = False
+            self._sink.flush()
         self._send_or_note(acks.take(self._sink.settled))
         if acks.next_seq != self._awaited:
             self._awaited = acks.next_seq
@@ -235,17 +241,13 @@ class Connection:
             self._each(received, received_us)
 
     def _answer_pings(self, received: list[Received]) -> None:
-        """Answer the newest ping (RFC 6455, 5.5.3) and take pongs, before the session may need its time for the rest."""
-        ping = None
+        """Answer pings and take pongs, before the session may need its time for the rest."""
         for item in received:
-            if isinstance(item, Ping):
-                ping = item
-            elif isinstance(item, Pong):
+            if isinstance(item, Pong):
                 round_trip = self._liveness.pong(item.payload, self._clock())
                 if round_trip is not None:
                     self._status.round_trip = round_trip
-        if ping is not None:
-            self._send_or_note([Pong(ping.payload)])
+        self._send_or_note(pongs(received))
 
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
@@ -276,6 +278,7 @@ class Connection:
             pending.extend(result.payloads)
             if result.ack:
                 self._acks.add(self._sink.emitted + len(pending), result.ack)
+                self._acks_added = True
         if result.reply or result.ready:
             self._follow(result, pending, received_us)
 
@@ -284,6 +287,8 @@ class Connection:
         emitted = pending.copy()
         pending.clear()  # also where one of them is refused: those before it are taken, and must not be so twice
         self._deliver(emitted, received_us)
+        if result.reply:
+            self._sink.flush()
         self._send_or_note(result.reply)
         if result.ready:
             self._readied()

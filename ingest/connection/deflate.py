@@ -1,7 +1,8 @@
 """permessage-deflate (RFC 7692) for what the server sends: the offer, the check of its answer, and the inflater.
 
 The rule: we only ever inflate. What we send leaves uncompressed, as RFC 7692 allows for any message (RSV1 unset), so the
-parameters about the client's own compression are accepted and have no effect.
+parameters about the client's own compression are accepted and have no effect. Nor has a smaller window of the server's: with
+one, zlib would find out about a reference behind it or not, depending on how the stream is cut.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ OUTPUT_STEP = 64 * 1024
 #: Deflate makes at most 1032 bytes of one, so that a message of this length can be inflated whole, whatever it is.
 SHORT_MESSAGE = 4 * 1024
 
+#: A deflate stream without a header, with the largest window (32 KiB), which fits whatever window the server chose.
+_RAW = -15
+
 _EXTENSION = "permessage-deflate"
 #: The parameters that an answer may have, and whether they carry a value.
 _PARAMETERS = {
@@ -35,12 +39,11 @@ _WINDOW_BITS = re.compile(r'(")?(8|9|1[0-5])(?(1)")')
 class Inflater:
     """Inflate the messages of one connection; its state spans them unless ``context_takeover`` is False."""
 
-    __slots__ = ("_context_takeover", "_window_bits", "_zlib")
+    __slots__ = ("_context_takeover", "_zlib")
 
-    def __init__(self, window_bits: int = 15, context_takeover: bool = True) -> None:
-        self._window_bits = window_bits
+    def __init__(self, context_takeover: bool = True) -> None:
         self._context_takeover = context_takeover
-        self._zlib = zlib.decompressobj(-self._window_bits)
+        self._zlib = zlib.decompressobj(_RAW)
 
     def inflate(self, data: bytes) -> Iterator[bytes]:
         """Yield what ``data``, a piece of a message, inflates to, at most ``OUTPUT_STEP`` bytes at a time.
@@ -54,13 +57,13 @@ class Inflater:
         """Yield what is left of the message and be ready for the next one; raises like `inflate`."""
         yield from self._steps(TAIL)
         if not self._context_takeover:
-            self._zlib = zlib.decompressobj(-self._window_bits)
+            self._zlib = zlib.decompressobj(_RAW)
 
     def inflate_short(self, payload: bytes) -> bytes:
         """Return the message whose whole ``payload`` is at most ``SHORT_MESSAGE`` long; raises like `inflate`."""
         inflated = b"".join(self._steps(payload + TAIL))
         if not self._context_takeover:
-            self._zlib = zlib.decompressobj(-self._window_bits)
+            self._zlib = zlib.decompressobj(_RAW)
         return inflated
 
     def _steps(self, data: bytes) -> Iterator[bytes]:
@@ -74,7 +77,7 @@ class Inflater:
                 # The server flushed with a final block (RFC 7692, 7.2.3.4). zlib would ignore all that follows. Who
                 # flushes like that starts over with an empty window; a reference behind it fails, it is never guessed.
                 data = self._zlib.unused_data
-                self._zlib = zlib.decompressobj(-self._window_bits)
+                self._zlib = zlib.decompressobj(_RAW)
             elif len(inflated) < OUTPUT_STEP:
                 return
             else:
@@ -102,4 +105,4 @@ def accept(response_header: str) -> Inflater:
         if not (_WINDOW_BITS.fullmatch(value) if _PARAMETERS[name] else not equals):
             raise ValueError(f"{_EXTENSION} parameter {name} has the invalid value {value[:80]!r}")
         given[name] = value.strip('"')
-    return Inflater(int(given.get("server_max_window_bits", 15)), "server_no_context_takeover" not in given)
+    return Inflater("server_no_context_takeover" not in given)

@@ -12,6 +12,7 @@ FIN, RSV1, CONTROL, OPCODE = 0x80, 0x40, 0x08, 0x0F
 _RSV = 0x70
 
 TEXT, BINARY, COMPRESSED_TEXT, COMPRESSED_BINARY = 0x81, 0x82, 0xC1, 0xC2  # whole messages
+TEXT_0, TEXT_126 = TEXT << 8, TEXT << 8 | 126  # the same with the length beside it: none, and one of two bytes that follow
 CLOSE, PING, PONG = 0x88, 0x89, 0x8A
 
 _CONTROLS = {CLOSE, PING, PONG}

@@ -6,6 +6,7 @@ out depends on the bytes alone, never on how they were cut into chunks, and a ch
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from ingest.connection import frame_header as header
@@ -39,6 +40,9 @@ class Violation(NamedTuple):
     code: int
     detail: str
 
+
+#: The first two bytes of a frame as one number, and the next two, which hold the length where those two say so.
+_HEAD = struct.Struct("!HH")
 
 Received = str | bytes | Ping | Pong | Close | Violation
 
@@ -94,17 +98,18 @@ class FrameParser:
 
     def _texts(self, data: bytes, at: int, received: list[Received]) -> int:
         """Take whole unfragmented text messages as long as they last: nearly all of a feed, hence this tight loop."""
-        end, limit, append = len(data), self._limit, received.append
-        while at + 4 <= end and data[at] == header.TEXT:
-            length = data[at + 1]
-            start = at + 2
-            if length == 126:
-                length = data[at + 2] << 8 | data[at + 3]
-                start = at + 4
+        end, limit, append, head_at = len(data), self._limit, received.append, _HEAD.unpack_from
+        while at + 4 <= end:
+            head, length = head_at(data, at)
+            if head == header.TEXT_126:
                 if length < 126:
                     break
-            elif length > 126:
-                break
+                start = at + 4
+            else:
+                length = head - header.TEXT_0
+                if not 0 <= length < 126:
+                    break
+                start = at + 2
             stop = start + length
             if stop > end or length > limit:
                 break

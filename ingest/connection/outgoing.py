@@ -18,8 +18,18 @@ _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 #: The longest payload of a control frame (RFC 6455, 5.5).
 LONGEST_CONTROL = 125
 
+#: How many pings of one read are answered.
+PONGS_AT_ONCE = 16
+
 #: Codes that describe an end but may not be sent (RFC 6455, 7.4.1): our close frame is empty then.
 _NEVER_SENT = frozenset({1005, 1006, 1015})
+
+
+def pongs(received: Iterable[object]) -> list[Pong]:
+    """Return the answers to the pings among what one read brought, in order."""
+    pings = [item for item in received if isinstance(item, Ping)]
+    # Of a flood only the newest are answered, as RFC 6455 (5.5.3) allows; some servers count what they get for a few.
+    return [Pong(ping.payload) for ping in pings[-PONGS_AT_ONCE:]]
 
 
 def encode(frames: Iterable[str | bytes | Ping | Pong]) -> bytes:

@@ -40,6 +40,9 @@ class Sink(Protocol):
     def deliver(self, payloads: Sequence[object], received_us: int) -> None:
         """Take payloads in order; `PayloadRefused` names one that cannot be encoded (those before it are taken)."""
 
+    def flush(self) -> None:
+        """Let nothing that was taken wait for more to come."""
+
     def has_room(self) -> bool:
         """Tell whether reading may go on."""
 

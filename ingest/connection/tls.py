@@ -52,20 +52,21 @@ class TLSStream:
         return data
 
     def _decrypt(self) -> bytes:
+        read, plain = self._tls.read, self._plain  # this is done for every record, and venues put each frame in one of its own
         full: list[bytes] = []
         filled = 0
         try:
-            while count := self._tls.read(READ_BYTES, self._plain[filled:]):
+            while count := read(READ_BYTES, plain[filled:]):
                 filled += count  # type: ignore[operator]  # typeshed says bytes; with a buffer it is a count
                 if filled == READ_BYTES:  # a little more than one raw read: the end of a record begun in an earlier one
-                    full.append(bytes(self._plain))
+                    full.append(bytes(plain))
                     filled = 0
             self.ended = "the peer ended the TLS session"
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
             self.ended = self.ended or describe_tls(error)
-        return b"".join([*full, self._plain[:filled]])
+        return b"".join([*full, plain[:filled]])
 
     def queue(self, data: bytes) -> None:
         self._held += data

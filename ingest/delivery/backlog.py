@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ingest.clock import Monotonic, monotonic
 from ingest.delivery.chain import Chain
-from ingest.delivery.entry import Entry
+from ingest.delivery.entry import Entry, payloads_in
 from ingest.delivery.lineage import Lineage
 from ingest.delivery.losses import Losses
 from ingest.delivery.spool import StoredProducer
@@ -27,7 +27,7 @@ _TIDY_INTERVAL = 0.5
 
 
 class Saved(NamedTuple):
-    """What became at the end of messages that Redis has not confirmed."""
+    """What became at the end of the payloads that Redis has not confirmed."""
 
     spooled: int
     lost: int
@@ -44,6 +44,10 @@ class Backlog:
       losses: told of every message that is given up.
       store: the feed's spools; None: memory alone.
       spooling: called with True when messages begin to go to the disk, with False when none is there any more.
+
+    Attributes:
+      gathering_us: since when payloads are gathered for a message that is not here yet (wall-clock microseconds); None: there
+        are none. The intake says so.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Backlog:
         clock: Monotonic = monotonic,
     ) -> None:
         self.on_room = on_room
+        self.gathering_us: int | None = None
         self._write_ahead = bounds.write_ahead
         self._blocks = bounds.overflow == "block"
         self._losses = losses
@@ -89,11 +94,17 @@ class Backlog:
         return sum([chain.unread for chain in self.chains])
 
     @property
+    def unread_payloads(self) -> int:
+        """The payloads in them."""
+        return sum([chain.unread_payloads for chain in self.chains])
+
+    @property
     def oldest_us(self) -> int | None:
-        """When the oldest message in memory was received; None if there is none."""
+        """When the oldest payload in memory was received; None if there is none."""
+        gathering_us = self.gathering_us  # before we look: what is gathered now may be here by then
         with self._changed:
             oldest = next((entry for chain in self._chains for entry in chain.in_memory()), None)
-        return oldest.received_us if oldest is not None else None
+        return oldest.received_us if oldest is not None else gathering_us
 
     @property
     def first(self) -> Chain | None:
@@ -162,7 +173,7 @@ class Backlog:
             self._chains.remove(chain)
 
     def discard(self, chain: Chain, reason: DropReason) -> int:
-        """Give up all of a chain of which nothing is under way; return how many messages that was."""
+        """Give up all of a chain of which nothing is under way; return how many payloads that was."""
         with self._changed:
             lost = self._tiers.discard(chain, reason)
             room = self._has_room_again()
@@ -185,13 +196,19 @@ class Backlog:
         if due:  # given up, or safe on disk already
             self.on_room()
 
-    def refuse(self, chain: Chain, seq: int, received_us: int, reason: DropReason) -> None:
-        """Give up a message that has its number and is not to be put."""
+    def refuse(self, chain: Chain, first: int, last: int, received_us: int, reason: DropReason) -> None:
+        """Give up payloads that have their numbers and are not to be put."""
         with self._changed:
-            chain.newest = max(chain.newest, seq)
+            chain.newest = max(chain.newest, last)
             if reason != "vetoed":  # that is the user's own word, and final: to have it sent again would bring it again
-                chain.note_unkept(seq, seq)
-            self._losses.drop_range(chain.producer, seq, seq, 1, received_us, received_us, reason)
+                chain.note_unkept(first, last)
+            self._losses.drop_range(chain.producer, first, last, last - first + 1, received_us, received_us, reason)
+            self._losses.end()
+
+    def lose(self, chain: Chain, entries: Sequence[Entry]) -> None:
+        """Count messages as lost that have their numbers and will not be put before the end."""
+        with self._changed:
+            self._losses.drop(chain.producer, entries, "lost")
             self._losses.end()
 
     def begin_connection(self, chain: Chain) -> None:
@@ -291,12 +308,13 @@ class Backlog:
         """
         with self._changed:
             self._closed = True
+            held = sum([payloads_in(list(chain.in_memory())) + chain.unread_payloads for chain in self._chains])
             lost = sum([self._tiers.save(chain) if keeps else self._lose(chain) for chain in self._chains])
             self._losses.end()
             if self._store is not None:
                 self._store.flush()
             self._changed.notify()
-            return Saved(len(self) - lost if keeps else 0, lost)
+            return Saved(held - lost if keeps else 0, lost)
 
     def take_gaps(self) -> list[bytes]:
         """Return the gap records that earlier processes could not bring to Redis."""

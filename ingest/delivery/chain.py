@@ -25,6 +25,7 @@ class Chain:
       waiting: in memory, next to be taken; never sent, or known not to be in Redis.
       taken: sent, fate unknown, a list per call.
       unread: messages on disk that are not in memory; may be too high for what an earlier process left.
+      unread_payloads: the payloads in them.
       read_to: the number up to which everything is in memory or done; what is on disk beyond it is unread.
       alone_to: up to this number, something that was meant for the disk is in memory alone.
       tail: what came when the disk refused, after all that is on disk.
@@ -42,6 +43,7 @@ class Chain:
         *,
         confirmed: int = 0,
         unread: int = 0,
+        unread_payloads: int = 0,
         late: bool = False,
         earlier: bool = False,
         since_us: int = 0,
@@ -51,6 +53,7 @@ class Chain:
         self.confirmed = confirmed
         self.read_to = confirmed
         self.unread = unread
+        self.unread_payloads = unread_payloads
         self.alone_to = 0
         self.late = late
         self.earlier = earlier
@@ -66,8 +69,15 @@ class Chain:
     @classmethod
     def left_by(cls, stored: StoredProducer) -> Chain:
         """Return the chain that an earlier process left on disk."""
+        numbers = max(0, stored.last - max(stored.first - 1, stored.confirmed))
         chain = cls(
-            stored.id, stored.epoch or 0, confirmed=stored.confirmed, unread=stored.messages, late=stored.late, earlier=True
+            stored.id,
+            stored.epoch or 0,
+            confirmed=stored.confirmed,
+            unread=stored.messages,
+            unread_payloads=numbers if stored.messages else 0,
+            late=stored.late,
+            earlier=True,
         )
         chain.newest = max(stored.confirmed, stored.last)
         return chain

@@ -5,12 +5,14 @@ The rule: its bytes are made once; memory, disk and every retry carry the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One encoded message: its number, the last number it stands for, and when its (first) frame was read.
+    """One encoded message: the numbers of its first and its last payload, and when the first was read.
 
+    It has a payload for each number between them: nothing that was given up lies inside a message.
     ``stored``: it was read from the disk, and is there until it is confirmed.
     """
 
@@ -21,3 +23,12 @@ class Entry(NamedTuple):
     data: bytes
     received_us: int
     stored: bool = False
+
+
+def payloads_in(entries: Sequence[Entry]) -> int:
+    """Return how many payloads these messages, in order, carry."""
+    if not entries:
+        return 0
+    if entries[-1].last - entries[0].seq + 1 == len(entries):  # one in each, and no hole: nearly always
+        return len(entries)
+    return sum([entry.last - entry.seq + 1 for entry in entries])

@@ -67,6 +67,14 @@ class Template(NamedTuple):
     to_seq: bytes
 
 
+class Piece(NamedTuple):
+    """One payload on its way into a message that carries several: its JSON, or its value where that is not JSON; its size."""
+
+    template: Template
+    body: Any
+    size: int
+
+
 class Envelope:
     """Makes the messages of one producer.
 
@@ -112,6 +120,42 @@ class Envelope:
                 out.append(self._seal_any(payload, seq, received_us))
             seq += 1
 
+    @property
+    def writes_texts(self) -> bool:
+        """Whether a text becomes JSON as it is."""
+        return self._texts_as_they_are
+
+    @property
+    def default(self) -> Template:
+        """The feed's own destination."""
+        return self._default
+
+    def piece(self, payload: object) -> Piece:
+        """Return one payload of a message that carries several; `PayloadRefused`."""
+        template = self._default
+        if isinstance(payload, self._routed):
+            template = self._template_of(payload)
+            payload = payload.payload
+        body = self._body(payload)
+        if body is not None:
+            return Piece(template, body, len(body))
+        value = self._value(payload)
+        data = self._through_encoder({"value": value}, value)
+        if self._encoder.is_json:
+            return Piece(template, data[len(b'{"value":') : -1], len(data))
+        return Piece(template, self._encoder.decode(data)["value"], len(data))  # not what its owner may still change
+
+    def seal_list(self, template: Template, pieces: Sequence[Any], first: int, last: int, received_us: int) -> Entry:
+        """Return the message that carries these payloads, whose numbers are ``first`` to ``last``; `PayloadRefused`."""
+        count, name = last - first + 1, b"%b-%012x" % (self._producer, first)
+        if self._encoder.is_json:
+            to_second_id, to_end = _ending(received_us, count)
+            start = (template.to_payload, b"[", b",".join(pieces), b"]", template.to_first_id, name, template.to_seq)
+            data = b"".join((*start, b"%d" % first, to_second_id, name, to_end))
+        else:
+            data = self._encode(template.destination, list(pieces), name.decode(), first, received_us, count)
+        return Entry(first, last, template.destination.queue, name, data, received_us)
+
     def _seal_any(self, payload: object, seq: int, received_us: int) -> Entry:
         template = self._default
         if isinstance(payload, self._routed):
@@ -120,7 +164,7 @@ class Envelope:
         name = b"%b-%012x" % (self._producer, seq)
         body = self._body(payload)
         if body is None:
-            data = self._encode(template.destination, payload, name.decode(), seq, received_us)
+            data = self._encode(template.destination, self._value(payload), name.decode(), seq, received_us)
         else:
             to_second_id, to_end = _ending(received_us)
             start = (template.to_payload, body, template.to_first_id, name, template.to_seq, b"%d" % seq)
@@ -139,12 +183,15 @@ class Envelope:
             return checked_json(payload)
         return fast_json(payload)
 
-    def _encode(self, destination: Destination, payload: object, name: str, seq: int, received_us: int) -> bytes:
+    def _encode(
+        self, destination: Destination, value: object, name: str, seq: int, received_us: int, count: int | None = None
+    ) -> bytes:
         """Return the message as the process's Dramatiq encoder writes it."""
-        value = self._value(payload)
         options = dict(destination.options)
         options["redis_message_id"] = name
         options[FRAME_OPTION] = {"feed": self._feed, "seq": seq, "received_us": received_us}
+        if count is not None:
+            options[FRAME_OPTION]["count"] = count
         fields = {
             "queue_name": destination.queue,
             "actor_name": destination.actor,
@@ -207,9 +254,11 @@ class Envelope:
         )
 
 
-def _ending(received_us: int) -> tuple[bytes, bytes]:
-    """Return what stands between a message's number and its second id, and after that."""
-    return b',"received_us":%d}},"message_id":"' % received_us, b'","message_timestamp":%d}' % (received_us // 1000)
+def _ending(received_us: int, count: int | None = None) -> tuple[bytes, bytes]:
+    """Return what stands between a message's number and its second id, and after that; ``count``: it carries a list."""
+    more = b"" if count is None else b',"count":%d' % count
+    to_second_id = b',"received_us":%d%b}},"message_id":"' % (received_us, more)
+    return to_second_id, b'","message_timestamp":%d}' % (received_us // 1000)
 
 
 def mark_late(encoder: Encoder, data: bytes) -> bytes:

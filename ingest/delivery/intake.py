@@ -6,6 +6,7 @@ The rule: a payload has its number before anything can happen to it, and everyth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from ingest.delivery.backlog import Backlog, Chain, Entry
 from ingest.delivery.envelope import Envelope
@@ -40,6 +41,8 @@ class Intake:
         self._chain = Chain("")  # nothing is put before `enter`
         self._emitted = 0
         self._total = 0
+        self._handing_over = Lock()  # whoever closes takes what middleware has in hand, or finds it in the backlog
+        self._in_hand: list[Entry] = []
         self._closed = False
 
     @property
@@ -84,9 +87,18 @@ class Intake:
         self._backlog.notify_at(self._chain, seq)
 
     def close(self) -> None:
-        """Take nothing more: what a callback that hung returns later comes after the end was counted."""
-        self._closed = True
+        """Take nothing more: what a callback that hung returns later comes after the end was counted.
+
+        What has its number and hangs in middleware is lost.
+        """
+        with self._handing_over:
+            self._closed = True
+            in_hand, self._in_hand = self._in_hand, []
+        self._backlog.lose(self._chain, in_hand)
         self._backlog.end(self._chain)
+
+    def flush(self) -> None:
+        """Let nothing wait for more to come; here nothing ever does."""
 
     def deliver(self, payloads: Sequence[object], received_us: int) -> None:
         """Take payloads that were read at ``received_us`` (wall-clock microseconds).
@@ -108,15 +120,22 @@ class Intake:
     def _take(self, entries: list[Entry]) -> None:
         self._emitted += len(entries)
         self._total += len(entries)
+        self._hand_over(entries)
+
+    def _hand_over(self, entries: list[Entry]) -> None:
+        """Put messages that have their numbers into the backlog, as middleware leaves them."""
         if self._before is not None:
+            self._in_hand = entries
             entries = self._through_middleware(entries, self._before)
-        if entries:
-            self._backlog.put(self._chain, entries)
+        with self._handing_over:
+            self._in_hand = []
+            if entries and not self._closed:
+                self._backlog.put(self._chain, entries)
 
     def _give_up(self, refused: PayloadRefused, received_us: int) -> None:
         self._emitted += 1
         self._total += 1
-        self._backlog.refuse(self._chain, self._emitted, received_us, "unencodable")
+        self._backlog.refuse(self._chain, self._emitted, self._emitted, received_us, "unencodable")
         self._publish(MessageRejected(telemetry_id=self._label, seq=self._emitted, detail=str(refused)))
 
     def _through_middleware(self, entries: list[Entry], before: Callable[[bytes], bytes]) -> list[Entry]:
@@ -125,6 +144,6 @@ class Intake:
             try:
                 passed.append(entry._replace(data=before(entry.data)))
             except EnqueueVetoed as veto:
-                self._backlog.refuse(self._chain, entry.seq, entry.received_us, "vetoed")
+                self._backlog.refuse(self._chain, entry.seq, entry.last, entry.received_us, "vetoed")
                 self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))
         return passed

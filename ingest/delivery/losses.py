@@ -1,6 +1,6 @@
 """Counts what will not be delivered, and tells of it: once per episode, with the first and the last number.
 
-The rule: every message that was numbered and is given up goes through here.
+The rule: every payload that was numbered and is given up goes through here; payloads are counted, however many share a message.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ingest.clock import Monotonic, monotonic, wall_us
-from ingest.delivery.entry import Entry
+from ingest.delivery.entry import Entry, payloads_in
 from ingest.events import DropReason, DropsBegan, FramesDropped, GapCause, GapFound, Publish
 
 #: A long episode is told in parts of so many seconds.
@@ -64,18 +64,17 @@ class Losses:
 
     @property
     def total(self) -> int:
-        """Messages given up so far, whatever the reason."""
+        """Payloads given up so far, whatever the reason."""
         return self.counts.total()
 
     def drop(self, producer: str, entries: Sequence[Entry], reason: DropReason) -> None:
-        """Take that these are given up."""
+        """Take that the payloads of these messages are given up."""
         if entries:
-            self.drop_range(
-                producer, entries[0].seq, entries[-1].last, len(entries), entries[0].received_us, entries[-1].received_us, reason
-            )
+            first, last = entries[0], entries[-1]
+            self.drop_range(producer, first.seq, last.last, payloads_in(entries), first.received_us, last.received_us, reason)
 
     def drop_range(self, producer: str, first: int, last: int, count: int, from_us: int, to_us: int, reason: DropReason) -> None:
-        """Take that ``count`` messages with numbers from ``first`` to ``last`` are given up."""
+        """Take that ``count`` payloads with numbers from ``first`` to ``last`` are given up."""
         now = self._clock()
         episode = self._episode
         if episode is not None and (episode.producer != producer or episode.reason != reason):
@@ -90,7 +89,7 @@ class Losses:
             self.end()
 
     def lose(self, producer: str, first: int, last: int, count: int, reason: DropReason) -> None:
-        """Take that messages are gone of which no more is known, and tell it at once."""
+        """Take that payloads are gone of which no more is known, and tell it at once."""
         now = wall_us()
         self.drop_range(producer, first, last, count, now, now, reason)
         self.end()

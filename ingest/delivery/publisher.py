@@ -6,15 +6,16 @@ The rule: it decides nothing (`ingest.delivery.core` does); it carries out, and 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from ingest.clock import Deadline, Monotonic, monotonic
-from ingest.delivery.backlog import Backlog, Chain, Entry
+from ingest.delivery.backlog import Backlog, Chain
 from ingest.delivery.core import PublisherCore
-from ingest.delivery.steps import Action, Effect, Idle, Join, Joined, Poll, Receive, Record, Reject, Reply, Send, Wait
+from ingest.delivery.entry import payloads_in
+from ingest.delivery.ports import Lead, Line
+from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable
-from ingest.events import GapFound, Publish
+from ingest.events import Publish
 
 #: A stop is noticed within so many seconds, also while Redis owes a reply.
 _SLICE = 0.1
@@ -26,33 +27,6 @@ _LONGEST_IDLE = 60.0
 _LEAVE = 1.0
 
 
-class Line(Protocol):
-    """A connection to the queues (`ingest.broker.line.Line`)."""
-
-    @property
-    def overstays(self) -> bool: ...
-    def acquire(self, wake: Callable[[], object]) -> bool: ...
-    def rest(self) -> None: ...
-    def join(self, producer: str, base: int | None, leader: str = ...) -> Joined: ...
-    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry], leader: str = ...) -> None: ...
-    def reply(self, timeout: float) -> Reply | None: ...
-    def depth(self, queue: str) -> int: ...
-    def done(self, producer: str) -> bool: ...
-    def record(self, gap: GapFound) -> None: ...
-    def close(self) -> None: ...
-
-
-class Lead(Protocol):
-    """Whether this process leads the feed (`ingest.service.tenure.Tenure`)."""
-
-    @property
-    def leader(self) -> str:
-        """The producer whose lease is held; "" while another process leads."""
-
-    def fenced(self, producer: str) -> None:
-        """Take that ``producer`` leads no more."""
-
-
 class Publisher:
     """Publishes a backlog, chain by chain and in order, until told to stop.
 
@@ -60,6 +34,9 @@ class Publisher:
       mark_late: what to make of the bytes of a message that comes late; None: late messages are given up.
       spools: whether what cannot be published at the end can be kept on disk.
       after: called with the bytes of every message that is in its queue, or None.
+      flush: brings payloads that have waited long enough for others into the backlog, and returns the seconds until it is to be
+        called again; None: nothing waits so. Here and not where they are read, because only this thread never waits for anybody
+        but Redis, without which they could not leave anyway.
     """
 
     def __init__(
@@ -73,6 +50,7 @@ class Publisher:
         mark_late: Callable[[bytes], bytes] | None = None,
         spools: bool = False,
         after: Callable[[bytes], None] | None = None,
+        flush: Callable[[], float] | None = None,
         clock: Monotonic = monotonic,
     ) -> None:
         self._backlog = backlog
@@ -83,18 +61,27 @@ class Publisher:
         self._mark_late = mark_late
         self._spools = spools
         self._after = after
+        self._flush = flush
+        self._idle = _LONGEST_IDLE  # how long we may sleep
+        self._slice = _LONGEST_IDLE if flush is None else _SLICE
         self._clock = clock
         self._chain: Chain | None = None
         self._leader = ""  # whose lease the calls name; "" for late messages, which need none
         self._enqueued = 0
+        self._messages = 0
         self._end: float | None = None  # when to be over, once that is known
         self._doubted = False
         self._woken = threading.Event()
 
     @property
     def enqueued(self) -> int:
-        """Messages that Redis has confirmed."""
+        """Payloads that Redis has confirmed."""
         return self._enqueued
+
+    @property
+    def messages(self) -> int:
+        """Messages that Redis has confirmed: with batches, fewer than payloads."""
+        return self._messages
 
     @property
     def retries(self) -> int:
@@ -161,11 +148,13 @@ class Publisher:
 
     def _step(self) -> None:
         self._backlog.tidy()
+        if self._flush is not None:
+            self._idle = min(_LONGEST_IDLE, self._flush())
         chain = self._backlog.first
         leader = self._authority(chain) if chain is not None else None
         if chain is None or leader is None:
             self._let_go()
-            self._backlog.wait(_LONGEST_IDLE)
+            self._backlog.wait(self._idle)
             return
         self._follow(chain, leader)
         try:
@@ -220,7 +209,7 @@ class Publisher:
         match action:
             case Idle():
                 self._line.rest()
-                self._backlog.wait(_LONGEST_IDLE)
+                self._backlog.wait(self._idle)
             case Wait(until):
                 self._line.rest()
                 self._pause(until)
@@ -237,7 +226,7 @@ class Publisher:
             case Send(messages, size):
                 self._send(chain, messages, size)
             case Receive(until):
-                reply = self._line.reply(max(0.0, min(_SLICE, until - self._clock())))
+                reply = self._line.reply(max(0.0, min(_SLICE, self._idle, until - self._clock())))
                 if reply is not None:
                     return self._core.replied(reply, self._clock())
                 if self._clock() >= until:
@@ -264,7 +253,7 @@ class Publisher:
     def _pause(self, until: float) -> None:
         if self._end is not None:
             until = min(until, self._end)
-        self._woken.wait(max(0.0, until - self._clock()))
+        self._woken.wait(max(0.0, min(self._slice, self._idle, until - self._clock())))
         self._woken.clear()
 
     def _apply(self, chain: Chain, effect: Effect) -> None:
@@ -274,7 +263,8 @@ class Publisher:
             self._publish(event)
         if effect.commit is not None:
             committed = self._backlog.commit(chain, effect.commit)
-            self._enqueued += len(committed)
+            self._enqueued += payloads_in(committed)
+            self._messages += len(committed)
             if self._after is not None:
                 for entry in committed:
                     self._after(entry.data)

@@ -17,7 +17,7 @@ from ingest.clock import wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool_file import Fsync, SpoolFile
 from ingest.delivery.spool_lock import SlotLock, lock_lowest, slots_in_use, try_lock
-from ingest.delivery.spool_rows import NOTHING, ChunkRows, Producer, save
+from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer, save
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 
 #: Set aside are at most so many messages; of more, the oldest go.
@@ -147,11 +147,8 @@ class Spool:
                 one.flushed = one.confirmed
             self._file.tidy(spare)
 
-    def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
-        """Drop whole chunks that begin above ``after``, oldest first, until so many bytes are free.
-
-        Return what was dropped: (first, last, messages, bytes) of each.
-        """
+    def drop_oldest(self, producer: str, after: int, size: int) -> list[DroppedChunk]:
+        """Drop whole chunks that begin above ``after``, oldest first, until so many bytes are free; return what was dropped."""
         return self._rows.drop(self._producers[producer].run, after, size)
 
     def reject(self, producer: str, entry: Entry, detail: str) -> None:

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ingest.delivery import chunks
-from ingest.delivery.entry import Entry
+from ingest.delivery.entry import Entry, payloads_in
 from ingest.delivery.spool_file import Row, SpoolFile
 from ingest.errors import SpoolDamaged
 
@@ -32,6 +32,16 @@ class Totals(NamedTuple):
 
 
 NOTHING = Totals(0, 0, 0, 0)
+
+
+class DroppedChunk(NamedTuple):
+    """A chunk that was dropped: its first and last number, and how much was in it."""
+
+    first: int
+    last: int
+    messages: int
+    bytes: int
+    payloads: int
 
 
 class _Decoded(NamedTuple):
@@ -105,23 +115,31 @@ class ChunkRows:
                 after = chunk[-1].last
         return found
 
-    def drop(self, run: int, after: int, size: int) -> list[tuple[int, int, int, int]]:
+    def drop(self, run: int, after: int, size: int) -> list[DroppedChunk]:
         """Delete whole chunks that begin above ``after``, oldest first, until so many bytes are free."""
         query = "SELECT first, last, messages, bytes FROM chunk WHERE run = ? AND first > ? ORDER BY first"
-        dropped: list[tuple[int, int, int, int]] = []
+        dropped: list[DroppedChunk] = []
         with closing(self._file.each(query, (run, after))) as rows:
             for first, last, messages, held in rows:
                 if size <= 0:
                     break
-                dropped.append((first, last, messages, held))
+                dropped.append(DroppedChunk(first, last, messages, held, last - first + 1))
                 size -= held
+        dropped = [self._with_payloads(run, chunk) for chunk in dropped]
         if dropped:
             delete = "DELETE FROM chunk WHERE run = ? AND first BETWEEN ? AND ?"
             span = (run, dropped[0][0], dropped[-1][0])
             self._file.write(lambda connection: connection.execute(delete, span), ballast=True)
-            self.size -= sum(held for _, _, _, held in dropped)
+            self.size -= sum(chunk.bytes for chunk in dropped)
             self._decoded = None
         return dropped
+
+    def _with_payloads(self, run: int, chunk: DroppedChunk) -> DroppedChunk:
+        """Return a chunk with its payloads counted: there may be holes between its messages."""
+        if chunk.messages == chunk.payloads:
+            return chunk
+        rows = self._file.rows("SELECT * FROM chunk WHERE run = ? AND first = ?", (run, chunk.first))
+        return chunk._replace(payloads=sum([payloads_in(self._entries(row)) for row in rows]))
 
     def delete_confirmed(self, producers: Sequence[Producer]) -> None:
         """Write the position of each producer and delete the rows up to it."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool import Spool, StoredProducer
+from ingest.delivery.spool_rows import DroppedChunk
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 from ingest.events import Event, GapFound, SpoolTrouble
 
@@ -184,10 +185,10 @@ class Store:
             if spool.size < before:
                 self._refused_at = None
 
-    def drop_oldest(self, producer: str, after: int, size: int) -> list[tuple[int, int, int, int]]:
-        """Drop the oldest chunks after a number until so many bytes are free: (first, last, messages, bytes) of each."""
+    def drop_oldest(self, producer: str, after: int, size: int) -> list[DroppedChunk]:
+        """Drop the oldest chunks after a number until so many bytes are free; return what was dropped."""
         spool = self._where[producer]
-        dropped: list[tuple[int, int, int, int]] = []
+        dropped: list[DroppedChunk] = []
         self._try(spool, lambda: dropped.extend(spool.drop_oldest(producer, after, size)))
         if dropped:
             self._refused_at = None

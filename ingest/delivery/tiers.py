@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from ingest.delivery.chain import Chain
-from ingest.delivery.entry import Entry
+from ingest.delivery.entry import Entry, payloads_in
 from ingest.delivery.losses import Losses
 from ingest.delivery.store import Store
 from ingest.events import DropReason
@@ -105,16 +105,16 @@ class Tiers:
         self.bytes -= sum([len(entry.data) for entry in entries])
 
     def discard(self, chain: Chain, reason: DropReason) -> int:
-        """Give up all of a chain of which nothing is under way; return how many messages that was."""
+        """Give up all of a chain of which nothing is under way; return how many payloads that was."""
         entries = [*chain.waiting, *chain.tail]
         chain.waiting.clear()
         chain.tail.clear()
         self.let_go(entries)
         self._losses.drop(chain.producer, entries, reason)
-        lost = len(entries)
+        lost = payloads_in(entries)
         while chain.unread and (read := self._read(chain)):
             self._losses.drop(chain.producer, read, reason)
-            lost += len(read)
+            lost += payloads_in(read)
         self._losses.end()
         return lost
 
@@ -125,12 +125,12 @@ class Tiers:
         return [*stretches, chain.tail[:]] if chain.tail else stretches
 
     def save(self, chain: Chain) -> int:
-        """Bring all of a chain that is in memory to the disk; return how many messages could not be, and are given up."""
+        """Bring all of a chain that is in memory to the disk; return how many payloads could not be, and are given up."""
         lost = 0
         for missing in self.unstored(chain):  # not in one, since a chunk that spans what is stored already would hide it
             if self._store is None or not self._store.append(chain.producer, missing, final=True):
                 self._losses.drop(chain.producer, missing, "lost")
-                lost += len(missing)
+                lost += payloads_in(missing)
         self._losses.end()
         return lost
 
@@ -139,9 +139,9 @@ class Tiers:
         chain.lose_disk()
         if chain.unread:
             first = chain.read_to + 1
-            self._losses.lose(chain.producer, first, max(chain.newest, first), chain.unread, "damaged")
+            self._losses.lose(chain.producer, first, max(chain.newest, first), chain.unread_payloads, "damaged")
             chain.note_unkept(first, max(chain.newest, first))
-            chain.unread = 0
+            chain.unread = chain.unread_payloads = 0
 
     def _memory_has_place(self) -> bool:
         return self.count < self._bounds.messages and self.bytes < self._bounds.bytes
@@ -155,6 +155,7 @@ class Tiers:
             self._remember(chain, [entry._replace(stored=True) for entry in entries] if must_store else entries)
         else:
             chain.unread += len(entries)
+            chain.unread_payloads += payloads_in(entries)
             if not self._spooling:
                 self._spooling = True
                 self._tell_spooling(True)
@@ -190,11 +191,12 @@ class Tiers:
             self._give_up(chain, dropped, "drop_oldest")
             return self._memory_has_place()
         now_us = entries[0].received_us
-        for first, last, messages, _ in self._store.drop_oldest(chain.producer, chain.sent_to, size):
+        for first, last, messages, _, payloads in self._store.drop_oldest(chain.producer, chain.sent_to, size):
             in_memory = chain.drop_between(first, last)
             self.let_go(in_memory)
             chain.unread = max(0, chain.unread - (messages - len(in_memory)))
-            self._losses.drop_range(chain.producer, first, last, messages, now_us, now_us, "drop_oldest")
+            chain.unread_payloads = max(0, chain.unread_payloads - (payloads - payloads_in(in_memory)))
+            self._losses.drop_range(chain.producer, first, last, payloads, now_us, now_us, "drop_oldest")
             chain.note_unkept(first, last)
         return self.has_place(chain)
 
@@ -205,6 +207,7 @@ class Tiers:
             chain.read_to = read[-1].last
             # What an earlier process left is counted with what Redis may hold of it: it is over only when nothing comes.
             chain.unread = max(chain.unread - len(read), 1 if chain.earlier else 0)
+            chain.unread_payloads = max(chain.unread_payloads - payloads_in(read), 0)
         else:
-            chain.unread = 0
+            chain.unread = chain.unread_payloads = 0
         return read

@@ -19,8 +19,9 @@ from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
 from ingest.broker.gaps import GapActor
 from ingest.broker.lease import Leases
 from ingest.broker.limits import Limits
+from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError
-from ingest.service.cautions import memory_warnings, settings_warnings
+from ingest.service.cautions import memory_warnings, settings_warnings, spool_warnings
 from ingest.service.feed_builder import FeedBuilder, open_spools
 from ingest.service.gap_writer import GapWriter
 from ingest.service.keeper import Keeper
@@ -74,7 +75,8 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
         raise SettingsError([Problem("broker.url", str(error))]) from error
     feeds = [feed for name, feed in settings.feeds.items() if not only or name in only]
     spools = open_spools(feeds)
-    for caution in (*settings_warnings(settings), *memory_warnings(settings, server)):
+    cautions = (*settings_warnings(settings), *spool_warnings(settings, left_over), *memory_warnings(settings, server))
+    for caution in cautions:
         log_event(logging.WARNING, "settings_warning", {"detail": caution})
     bus = Bus(_sinks(references))
     gaps = _gap_writer(settings, feeds, broker, bus)

@@ -1,11 +1,12 @@
 """What is allowed and yet worth a warning, in ``check`` and at every start.
 
-The rule: pure; a caution never stops anything.
+The rule: pure, but for what is passed in; a caution never stops anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 
 from ingest.broker.clients import Server
 from settings.model import Settings
@@ -25,6 +26,17 @@ def settings_warnings(settings: Settings) -> Iterator[str]:
             yield (
                 f'{show_path(("feeds", name))}.durability is "disk", but the spool\'s folder does not outlive the process '
                 "(spool.persistent = false): a SIGKILL loses what is in it"
+            )
+
+
+def spool_warnings(settings: Settings, left_over: Callable[[Path, Collection[str]], Mapping[str, int]]) -> Iterator[str]:
+    """Yield what waits in the spools' folders for feeds that are not there any more; ``left_over`` looks."""
+    folders = {feed.spool.directory for feed in settings.feeds.values() if feed.spool is not None}
+    for folder in sorted(folders):
+        for name, messages in left_over(Path(folder), settings.feeds).items():
+            yield (
+                f"{folder} holds {messages} messages of a feed {name}, which these settings do not have, and nobody sends them: "
+                f"start a feed of that name once more, or delete its files"
             )
 
 

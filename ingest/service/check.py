@@ -11,9 +11,10 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError, EndReason
 from ingest.service.actors import check_actors
-from ingest.service.cautions import memory_warnings, queue_names, settings_warnings
+from ingest.service.cautions import memory_warnings, queue_names, settings_warnings, spool_warnings
 from ingest.service.probe import probe_feed, probe_redis
 from ingest.service.references import FeedCode, References, resolve_all
 from ingest.service.shadow import ROOT, foreign_workers
@@ -79,7 +80,7 @@ def show(settings: Settings, out: Console) -> None:
     out.print(f"actors: {actors}", soft_wrap=True)
     if not modules and (foreign := foreign_workers()) is not None:
         out.print(f"warning: {foreign} would be what 'dramatiq workers' runs here, not the workers of dramatiq-websocket")
-    for warning in settings_warnings(settings):
+    for warning in (*settings_warnings(settings), *spool_warnings(settings, left_over)):
         out.print(f"warning: {warning}", soft_wrap=True)
 
 

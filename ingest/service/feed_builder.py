@@ -6,7 +6,7 @@ The rule: constructs and connects, and decides nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from ingest.connection.status import FeedStatus
 from ingest.connection.transport import connect
 from ingest.connection.wakeup import Wakeup
 from ingest.delivery.backlog import Backlog, Bounds
+from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.core import Pace, PublisherCore
 from ingest.delivery.envelope import Destination, Envelope, PayloadRules, mark_late
 from ingest.delivery.intake import Intake
@@ -91,11 +92,9 @@ class FeedBuilder:
         losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
         store = self._store(feed, spool)
         backlog = Backlog(_bounds(feed), losses, store, spooling=partial(self._spooling, feed), on_room=wakeup.set)
-        intake = Intake(
-            partial(self._envelope, feed), backlog, label=feed.label, publish=self._publish, before=self._hooks.before
-        )
+        intake = self._intake(feed, backlog)
         tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
-        publisher = self._publisher(feed, backlog, tenure)
+        publisher = self._publisher(feed, backlog, tenure, intake.flush_due if isinstance(intake, BatchIntake) else None)
         claim = Claim(
             feed.name,
             feed.label,
@@ -183,7 +182,15 @@ class FeedBuilder:
             lead=tenure,
         )
 
-    def _publisher(self, feed: FeedSettings, backlog: Backlog, tenure: Tenure) -> Publisher:
+    def _intake(self, feed: FeedSettings, backlog: Backlog) -> Intake:
+        make, before, batch = partial(self._envelope, feed), self._hooks.before, feed.batch
+        if batch.size == 1:
+            return Intake(make, backlog, label=feed.label, publish=self._publish, before=before)
+        return BatchIntake(
+            make, backlog, size=batch.size, timeout=batch.timeout, label=feed.label, publish=self._publish, before=before
+        )
+
+    def _publisher(self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, flush: Callable[[], float] | None) -> Publisher:
         core = PublisherCore(feed=feed.name, label=feed.label, queue=feed.queue, watermarks=self._broker.limits, pace=Pace())
         group = self._settings.supervisor.group
         return Publisher(
@@ -195,6 +202,7 @@ class FeedBuilder:
             mark_late=partial(mark_late, self._encoder) if feed.on_fenced == "deliver" else None,
             spools=feed.spool is not None,
             after=self._hooks.after,
+            flush=flush,
         )
 
     def _gap_arguments(self, feed: FeedSettings, gap: GapFound) -> tuple[bytes, ...]:

@@ -61,8 +61,8 @@ class FeedRunner:
 
     @property
     def lost(self) -> int:
-        """Emitted messages that could neither be handed over before the end nor be kept for the next start."""
-        return self._saved.lost
+        """Emitted payloads that could neither be handed over before the end nor be kept for the next start."""
+        return self._losses.counts["lost"]
 
     @property
     def is_through(self) -> bool:
@@ -71,7 +71,7 @@ class FeedRunner:
 
     @property
     def spooled(self) -> int:
-        """Emitted messages that are kept for the next start."""
+        """Emitted payloads that are kept for the next start."""
         return self._saved.spooled
 
     def start(self) -> None:
@@ -141,11 +141,12 @@ class FeedRunner:
             frames=status.frames,
             emitted=self._intake.total,
             enqueued=self._publisher.enqueued,
+            messages=self._publisher.messages,
             dropped=self._losses.total - self._losses.counts["lost"],
             lost=self.lost,
             reconnects=status.reconnects,
             backlog=len(self._backlog),
-            spooled=self._backlog.unread,
+            spooled=self._backlog.unread_payloads,
             last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,
         )
 

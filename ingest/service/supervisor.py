@@ -11,8 +11,9 @@ from threading import Event
 
 from ingest.clock import Deadline, monotonic
 from ingest.service.build import Plant, build
+from ingest.service.runner import FeedRunner
 from ingest.service.signals import StopSignals
-from ingest.service.threads import start
+from ingest.service.threads import run_restarting, start
 from ingest.telemetry.log import log_event
 from ingest.telemetry.summary import INTERVAL, NAME, FeedNumbers, summary_fields
 from settings.model import Settings
@@ -55,13 +56,14 @@ class Supervisor:
         self._shutdown_timeout = shutdown_timeout
         self._signals = signals
         self._reporting = Event()
+        self._broken = False  # a thread on which all feeds depend has crashed once too often
         self._summed_at = monotonic()
         self._summed = {runner.settings.name: FeedNumbers() for runner in self._runners}
 
     def run(self) -> int:
         """Start everything, wait for the end, stop everything; return the exit code."""
         plant = self._plant
-        keep = start("lease", plant.keeper.run)
+        keep = start("lease", lambda: run_restarting(plant.keeper.run, self._keeping_crashed, self._signals.stop))
         plant.gaps.start()
         for runner in self._runners:
             runner.start()
@@ -76,9 +78,20 @@ class Supervisor:
         if not self._signals.at_once.is_set():
             plant.reporter.report(final=True)
         plant.close(FAREWELL)
-        code = 1 if not kept or any(runner.failed or runner.lost for runner in self._runners) else 0
+        code = 1 if self._broken or not kept or any(self._fell_short(runner) for runner in self._runners) else 0
         self._say_last_word(code)
         return code
+
+    def _fell_short(self, runner: FeedRunner) -> bool:
+        """Tell whether a feed failed or lost anything; a callback that hangs takes what was read with it."""
+        return runner.failed or runner.lost > 0 or not runner.reading_ended()
+
+    def _keeping_crashed(self, cause: BaseException, delay: float | None) -> None:
+        """Tell that nobody keeps the leases for ``delay`` seconds; where it is for good, end, so that others may lead."""
+        log_event(logging.ERROR, "lease_keeping_crashed", {"error": type(cause).__name__, "detail": str(cause), "delay": delay})
+        if delay is None:
+            self._broken = True
+            self._signals.stop.set()
 
     def _look(self) -> None:
         for runner in self._runners:

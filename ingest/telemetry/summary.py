@@ -19,12 +19,17 @@ NAME = "feed_summary"
 
 @dataclass(frozen=True, slots=True)
 class FeedNumbers:
-    """A feed's totals since the process started, its state and what waits in its backlog."""
+    """A feed's totals since the process started, its state and what waits in its backlog.
+
+    ``frames`` are those that were read; ``emitted``, ``enqueued``, ``dropped``, ``lost`` and ``spooled`` count payloads, so that
+    they add up; ``messages`` (enqueued) and ``backlog`` count messages, which carry several payloads each with `batch`.
+    """
 
     state: str = "IDLE"
     frames: int = 0
     emitted: int = 0
     enqueued: int = 0
+    messages: int = 0
     dropped: int = 0
     lost: int = 0
     reconnects: int = 0
@@ -47,6 +52,7 @@ def summary_fields(feed: str, before: FeedNumbers, now: FeedNumbers, seconds: fl
         "frames_per_second": _rate(now.frames - before.frames, seconds),
         "enqueued": now.enqueued,
         "enqueued_per_second": _rate(now.enqueued - before.enqueued, seconds),
+        **({"messages": now.messages} if now.messages not in (0, now.enqueued) else {}),
         "backlog": now.backlog,
         "reconnects": now.reconnects,
     }

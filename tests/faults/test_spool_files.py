@@ -56,9 +56,10 @@ def test_a_spool_that_was_damaged_while_stopped_is_set_aside_and_told_and_the_re
     lost = sorted(set(range(1, first.kept + 1)).difference(consumer.numbers))
     assert lost[-1] == first.kept, "the file was not damaged"
     fault.compared(consumer.numbers, stream.connections, given_up=lost)
-    (gap,) = gaps
-    assert gap.last_seq == lost[0] - 1, "what Redis confirmed is all that is known"
-    assert gap.from_us <= spooling_us, "what was read then is lost"
+    damaged, stopped = gaps
+    assert (damaged.cause, damaged.count) == ("damaged", None)
+    assert damaged.from_us <= spooling_us, "what was read then is lost"
+    assert stopped.last_seq == lost[0] - 1, "what Redis confirmed is all that is known"
 
 
 def test_a_spool_that_is_damaged_while_running_is_set_aside_and_told_and_the_rest_goes_on(tmp_path, shared_valkey, fault):

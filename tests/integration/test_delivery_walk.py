@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from ingest.broker import lease, line
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.scripts import ENQUEUE, LEASE, Script
+from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.chain import Chain
 from ingest.delivery.core import PublisherCore
 from ingest.delivery.entry import Entry
@@ -35,7 +37,7 @@ STEPS = 250
 #: How many walks may pass before a removed protection must have been missed.
 PATIENCE = 600
 
-Seeds = Callable[[int, bool], Walk]
+Seeds = Callable[..., Walk]
 
 
 @pytest.fixture
@@ -46,15 +48,15 @@ def broker(shared_valkey: Valkey) -> Iterator[RateLimitedBroker]:
 
 @pytest.fixture
 def walked(broker: RateLimitedBroker, shared_valkey: Valkey, tmp_path: Path) -> Seeds:
-    """Walks with a seed, and whether Redis forgets; checks the promises, and returns the walk."""
+    """Walks with a seed, whether Redis forgets, and whether in batches; checks the promises, and returns the walk."""
     folders = count()
 
-    def walk(seed: int, forgets: bool) -> Walk:
+    def walk(seed: int, forgets: bool, batches: bool = False) -> Walk:
         client = shared_valkey.client()
         client.flushall()
         folder = tmp_path / str(next(folders))
         folder.mkdir()
-        walk = Walk(broker, client, Random(seed), folder, forgets=forgets)
+        walk = Walk(broker, client, Random(seed), folder, forgets=forgets, batches=batches)
         try:
             walk.run(STEPS)
             walk.check()
@@ -79,11 +81,23 @@ def test_what_a_redis_forgets_is_told_and_nothing_else_is_lost(walked: Seeds) ->
     assert any(walk.flushed for walk in walks), "no flush ever met a message"
 
 
-def _missed(walked: Seeds, *, forgets: bool = False) -> None:
+def test_payloads_that_share_messages_arrive_once_and_in_order_too_however_each_process_cuts_them(walked: Seeds) -> None:
+    walks = [walked(3_000_000 + seed, False, batches=True) for seed in range(WALKS)]
+    enqueued, messages = (sum(getattr(node.publisher, what) for walk in walks for node in walk.nodes) for what in _COUNTS)
+    assert enqueued > 1.3 * messages > 0, "hardly anything was shared"
+    assert any(walk.dropped for walk in walks)
+    for seed in range(WALKS):
+        walked(4_000_000 + seed, True, batches=True)
+
+
+_COUNTS = ("enqueued", "messages")
+
+
+def _missed(walked: Seeds, *, forgets: bool = False, batches: bool = False) -> None:
     """Walk until a promise is broken; fail if none is."""
     for seed in range(PATIENCE):
         try:
-            walked(2_000_000 + seed, forgets)
+            walked(2_000_000 + seed, forgets, batches)
         except Exception:  # a broken promise, or the wreck of our own machinery: both are noticed
             return
     pytest.fail(f"nothing noticed within {PATIENCE} walks")
@@ -193,3 +207,16 @@ def test_a_join_that_always_begins_anew_hides_what_was_forgotten(walked: Seeds, 
     monkeypatch.setattr(PublisherCore, "next", begin_anew)
     monkeypatch.setattr(Claim, "_tell_forgotten", lambda self: None)
     _missed(walked, forgets=True)
+
+
+@pytest.mark.parametrize("when", ["enter", "close"])
+def test_what_is_gathered_and_forgotten_is_missed(walked: Seeds, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    original = getattr(BatchIntake, when)
+
+    def forgetful(self: BatchIntake, *arguments: Any) -> None:
+        if self._cutter is not None:
+            self._cutter.open = None
+        original(self, *arguments)
+
+    monkeypatch.setattr(BatchIntake, when, forgetful)
+    _missed(walked, batches=True)

@@ -119,7 +119,7 @@ def test_one_that_ends_unasked_is_named_and_the_others_end_in_order(run: Driven,
 def test_messages_that_vanish_are_noticed(run: Driven) -> None:
     run.start(seconds=3, FAKE_INGEST="lose")
     assert run.end() == 1
-    assert any("messages were enqueued, and are neither processed nor in the queue" in line for line in run.said)
+    assert any("frames were enqueued, and are neither processed nor in the queue" in line for line in run.said)
 
 
 def test_a_run_that_processed_nothing_was_no_good_one(run: Driven) -> None:

@@ -182,6 +182,11 @@ class TestRenew:
         ]
         assert client.exists(KEYS.feed("", "d")) == 0
 
+    def test_what_somebody_else_has_written_there_is_refused_and_nothing_worse(self, leases: Leases, client: redis.Redis) -> None:
+        client.hset(KEY, mapping={"last": "x", "epoch": "3", "position": b"\xff"})
+        with pytest.raises(BrokerRefused, match="what is kept of feed trades is not ours"):
+            take(leases, "a")
+
     def test_a_key_that_is_no_hash_any_more_costs_its_own_feed_alone(self, leases: Leases, client: redis.Redis) -> None:
         for feed in ("a", "b", "c"):
             leases.take(feed, "me", TERMS)

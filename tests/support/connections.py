@@ -40,6 +40,7 @@ class CollectingSink:
         self.dropped: int | None = None
         self.begun = 0
         self.notify: int | None = None
+        self.flushed: list[int] = []
 
     @property
     def emitted(self) -> int:
@@ -52,6 +53,9 @@ class CollectingSink:
     def notify_at(self, seq: int | None) -> None:
         self.notify = seq
         self._tell()
+
+    def flush(self) -> None:
+        self.flushed.append(self.emitted)
 
     def settle(self, seq: int) -> None:
         """Say that every payload up to this number is safe."""

@@ -99,6 +99,7 @@ class Fleet:
         ids = self.client.lrange(KEY, -20, -1)
         found = self.client.hmget(f"{KEY}.msgs", ids) if ids else []
         payloads = [json.loads(data)["args"][0] for data in found if data is not None]
+        payloads = [payload[-1] if isinstance(payload, list) else payload for payload in payloads]
         return next((number_of(payload) for payload in reversed(payloads) if isinstance(payload, str)), 0)
 
     def depth(self) -> int:

@@ -25,11 +25,14 @@ class Producer:
     producer: str = field(default_factory=new_producer)
     seq: int = 0
 
-    def send(self, payload: Any, *, age: float = 0.0) -> str:
-        """Enqueue one message whose frame was read ``age`` seconds ago; return its id."""
+    def send(self, payload: Any, *, age: float = 0.0, count: int | None = None) -> str:
+        """Enqueue one message whose frame was read ``age`` seconds ago; return its id. ``count``: it is a list of frames."""
         self.seq += 1
         identity = message_id(self.producer, self.seq)
         received_us = time.time_ns() // 1000 - int(age * 1_000_000)
+        frame = {"feed": self.feed, "seq": self.seq, "received_us": received_us}
+        if count is not None:
+            frame["count"] = count
         message = {
             "queue_name": self.queue,
             "actor_name": self.actor,
@@ -38,7 +41,7 @@ class Producer:
             "options": {
                 **self.options,
                 "redis_message_id": identity,
-                FRAME_OPTION: {"feed": self.feed, "seq": self.seq, "received_us": received_us},
+                FRAME_OPTION: frame,
             },
             "message_id": identity,
             "message_timestamp": received_us // 1000,

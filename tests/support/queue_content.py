@@ -38,7 +38,9 @@ def numbers_in(client: redis.Redis, queue: str = "trades", namespace: str = "dra
 
 
 def numbers_of(messages: Iterable[dict[str, Any]]) -> list[int]:
-    return [number_of(message["args"][0]) for message in messages]
+    """Return the numbers in these messages, of which each carries one, or a list of them."""
+    payloads = [message["args"][0] for message in messages]
+    return [number_of(each) for payload in payloads for each in (payload if isinstance(payload, list) else [payload])]
 
 
 class Consumer:

@@ -18,6 +18,7 @@ from ingest.broker.line import Line
 from ingest.clock import Deadline
 from ingest.connection.session import To
 from ingest.delivery.backlog import Backlog, Bounds, Chain
+from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.core import Pace, PublisherCore
 from ingest.delivery.entry import Entry
 from ingest.delivery.envelope import mark_late
@@ -47,6 +48,7 @@ class Plan(NamedTuple):
     write_ahead: bool
     delivers_late: bool
     pace: Pace
+    batches: Sequence[int] = (1,)  # the sizes of which each process has one
 
 
 class SimulatedBacklog(Backlog):
@@ -80,7 +82,8 @@ class ExactLosses(Losses):
 
     def drop(self, producer: str, entries: Sequence[Entry], reason: DropReason) -> None:
         for entry in entries:  # one by one: between them there may be numbers that were not given up
-            self.drop_range(producer, entry.seq, entry.last, 1, entry.received_us, entry.received_us, reason)
+            count = entry.last - entry.seq + 1
+            self.drop_range(producer, entry.seq, entry.last, count, entry.received_us, entry.received_us, reason)
 
 
 class Node:
@@ -120,7 +123,7 @@ class Node:
             self._store(folder) if folder is not None else None,
             clock=self._clock,
         )
-        self.intake = Intake(make_envelope, self.backlog, label=FEED, publish=self._events.append)
+        self.intake = self._intake()
         self.tenure = Tenure(FEED, self.backlog, enter=self._enter, changed=lambda: None, publish=self._events.append)
         borrower = Lender(lambda: Connection(self._network), 1).borrower()
         line = Line(borrower, self._broker.keys, FEED, "", self._limits.__getitem__, Terms(3600.0, "w"))
@@ -140,6 +143,7 @@ class Node:
             publish=self._events.append,
             mark_late=partial(mark_late, message_encoder()) if self._plan.delivers_late else None,
             spools=folder is not None,
+            flush=self.intake.flush_due if isinstance(self.intake, BatchIntake) else None,
             clock=self._clock,
         )
         self._leases = SimulatedLeases(self._network, self._broker.keys, LEASE)
@@ -192,7 +196,11 @@ class Node:
     def unsafe(self) -> set[str]:
         """Return the ids of what a SIGKILL would take: in memory alone."""
         stretches = [each for chain in self.backlog.chains for each in self.backlog._tiers.unstored(chain)]
-        return {entry.id.decode() for stretch in stretches for entry in stretch}
+        held = [(entry.id.decode()[:-13], entry.seq, entry.last) for stretch in stretches for entry in stretch]
+        cutter = self.intake._cutter if isinstance(self.intake, BatchIntake) else None
+        if self.chain is not None and cutter is not None and cutter.open is not None:
+            held.append((self.chain.producer, cutter.open.first, cutter.open.last))
+        return {message_id(producer, seq) for producer, first, last in held for seq in range(first, last + 1)}
 
     def confirmed(self) -> set[str]:
         """Return the ids of what Redis has confirmed to this process, of producers that it still has."""
@@ -252,7 +260,22 @@ class Node:
     @property
     def is_through(self) -> bool:
         settled = self.publisher._core.settled and bool(self.tenure.tenure)
-        return settled and len(self.backlog) == 0 and len(self.backlog.chains) == 1
+        gathered = self.backlog.gathering_us is None
+        return settled and gathered and len(self.backlog) == 0 and len(self.backlog.chains) == 1
+
+    def _intake(self) -> Intake:
+        size = self._chance.choice(self._plan.batches) if len(self._plan.batches) > 1 else self._plan.batches[0]
+        if size == 1:
+            return Intake(make_envelope, self.backlog, label=FEED, publish=self._events.append)
+        return BatchIntake(
+            make_envelope,
+            self.backlog,
+            size=size,
+            timeout=0.01,
+            label=FEED,
+            publish=self._events.append,
+            clock=self._clock,
+        )
 
     def _enter(self, chain: Chain) -> None:
         self.chain = chain

@@ -18,11 +18,13 @@ from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.limits import Limits
 from ingest.delivery.core import Pace
 from ingest.events import DropReason, Event, GapFound, QueueForgotten
-from settings.wire import Frame, split_message_id
+from settings.wire import Frame, message_id, split_message_id
 from tests.support.simulated_network import Clock, Network
 from tests.support.simulated_node import FEED, Node, Plan
 
 _ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+_SIZES = (1, 2, 3, 5)
 
 QUEUES = {"trades": Limits(high=6, low=2), "books": Limits(high=5, low=1, rate=20_000.0, burst=4)}
 
@@ -32,6 +34,7 @@ class Walk:
 
     Parameters:
       forgets: whether Redis is flushed, or set back to an older state, from time to time.
+      batches: whether messages carry several payloads, and each process cuts them otherwise. All ids are those of payloads.
     """
 
     def __init__(
@@ -43,10 +46,12 @@ class Walk:
         *,
         nodes: int = 2,
         forgets: bool = False,
+        batches: bool = False,
     ) -> None:
         self.chance = chance
         self.client = client
         self.forgets = forgets
+        self.batches = batches
         self.clock = Clock()
         self.network = Network(client, chance, self.clock)
         self.events: list[Event] = []
@@ -95,7 +100,10 @@ class Walk:
     def read_at(self, node: Node) -> None:
         if not node.runs:
             return
-        pairs = [(self.number + at, self.chance.choice(list(QUEUES))) for at in range(1, self.chance.randint(2, 7))]
+        queues = list(QUEUES)
+        if self.batches and self.chance.random() < 0.7:
+            queues = [self.chance.choice(queues)]
+        pairs = [(self.number + at, self.chance.choice(queues)) for at in range(1, self.chance.randint(2, 7))]
         ids = node.read(pairs)
         for (number, queue), each in zip(pairs, ids, strict=False):
             self.sent[queue].append(each)
@@ -126,7 +134,7 @@ class Walk:
                 self.client.hdel(f"dramatiq:{queue}.msgs", each)
                 frame = Frame.of(dramatiq.Message.decode(data).options)
                 assert frame is not None
-                self.consumed[queue].append((each.decode(), frame.late))
+                self.consumed[queue] += [(payload, frame.late) for payload in _payloads(each.decode(), frame.count)]
 
     def pause_until_replaced(self) -> None:
         """Let the leader stand still, as by SIGSTOP, until another has taken over and enqueued something; then it goes on."""
@@ -268,10 +276,19 @@ class Walk:
             write_ahead=self.chance.random() < 0.5,
             delivers_late=self.chance.random() < 0.5,
             pace=Pace(window=self.chance.choice([1, 2, 4]), messages=self.chance.choice([1, 3, 8]), size=2500),
+            batches=_SIZES if self.batches else (1,),
         )
 
     def _queued(self) -> dict[str, list[str]]:
-        return {queue: [each.decode() for each in self.client.lrange(f"dramatiq:{queue}", 0, -1)] for queue in QUEUES}
+        return {queue: self._queued_in(queue) for queue in QUEUES}
+
+    def _queued_in(self, queue: str) -> list[str]:
+        found: list[str] = []
+        for each in self.client.lrange(f"dramatiq:{queue}", 0, -1):
+            data = self.client.hget(f"dramatiq:{queue}.msgs", each)
+            frame = Frame.of(dramatiq.Message.decode(data).options) if data is not None else None
+            found += _payloads(each.decode(), frame.count if frame is not None else 1)
+        return found
 
     def _note_forgetting(self, after: dict[str, list[str]]) -> None:
         """Note what Redis is about to lose, and what may come twice."""
@@ -283,7 +300,7 @@ class Walk:
         self.forgettings.append((len(self.events), lost & known, leader))
         # An older state brings back older nonces: a call made under one of those, and still under way, is valid again.
         under_way = {each.decode() for commands in self.network.abandoned for one in commands for each in _ID.findall(one)}
-        self.may_double |= under_way
+        self.may_double |= {payload for each in under_way for payload in _payloads(each, max(_SIZES) if self.batches else 1)}
         for queue in QUEUES:
             self.may_double |= set(after[queue]) | {each for each, _ in self.consumed[queue]} & self._unconfirmed()
 
@@ -319,6 +336,12 @@ class Walk:
     def _is_at_rest(self) -> bool:
         leaders = [node for node in self.nodes if node.tenure.tenure]
         return len(leaders) == 1 and leaders[0].is_through and all(len(node.backlog) == 0 for node in self.nodes)
+
+
+def _payloads(message: str, count: int) -> list[str]:
+    """Return the ids that the payloads of a message would have alone."""
+    producer, seq = split_message_id(message)
+    return [message_id(producer, seq + at) for at in range(count)]
 
 
 def _span(event: GapFound) -> int:

@@ -14,11 +14,12 @@ import dramatiq
 from ingest.clock import wall_us
 from settings.wire import Frame
 from workers.lag import LagWindow
+from workers.middleware.frame_context import current_message
 from workers.reporter import PublishStatus, Snapshot, StatusReporter
 
 
 class FrameMetrics(dramatiq.Middleware):
-    """Per feed: attempts that returned, attempts that raised, and the lag from the wire to the actor over the last seconds."""
+    """Per feed: frames done, attempts at a frame that failed, and the lag from the wire to the actor over the last seconds."""
 
     def __init__(self, publish: PublishStatus) -> None:
         self._lock = threading.Lock()
@@ -56,11 +57,14 @@ class FrameMetrics(dramatiq.Middleware):
         frame = Frame.of(message.options)
         if frame is None:
             return
+        current = current_message()
+        failed, resent = (current.failed, current.resent) if current is not None else (0, 0)
+        if exception is not None:
+            failed, resent = frame.count, 0
         with self._lock:
-            if exception is None:
-                self._feed(frame.feed).processed += 1
-            else:
-                self._feed(frame.feed).failed += 1
+            feed = self._feed(frame.feed)
+            feed.processed += frame.count - failed - resent
+            feed.failed += failed
 
     def _feed(self, name: str) -> _Feed:
         return self._feeds.setdefault(name, _Feed())

@@ -156,6 +156,7 @@ class Run:
             workers_told=self._progress.final("worker"),
             left=left,
             timed=timed,
+            most=max([feed.batch.size for feed in self._plan.settings.feeds.values()], default=1),
         )
         wrong = [failure] if failure else []
         wrong += ["ended at once, as asked: what was under way is lost"] if self._wishes.hurry.is_set() else problems(outcome)

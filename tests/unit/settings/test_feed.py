@@ -34,6 +34,7 @@ def test_the_defaults_are_those_of_the_design():
     )
     assert (feed.queue, feed.payload, feed.binary, feed.overflow) == ("default", "text", "base64", "block")
     assert (feed.backlog.messages, feed.backlog.bytes, feed.max_message_bytes) == (20_000, 64 << 20, 16 << 20)
+    assert (feed.batch.size, feed.batch.timeout) == (1, 0.05)
     assert (feed.spool, feed.durability, feed.gap_actor, feed.on_fenced) == (None, "memory", None, "drop")
     spool = a_feed(spool={"directory": "/var/spool/feeds"}).spool
     assert spool is not None
@@ -71,6 +72,10 @@ def test_neither_url_nor_frames_nor_arguments_appear_in_the_representation():
         ({"retry": {"max_attempts": -1}}, "retry.max_attempts", "greater than or equal to 0"),
         ({"options": {"frame": {}}}, "options", "frame is set by the feed itself"),
         ({"options": {"redis_message_id": "x"}}, "options", "redis_message_id is set by the feed itself"),
+        ({"batch": {"size": 0}}, "batch.size", "greater than or equal to 1"),
+        ({"batch": {"size": 10_001}}, "batch.size", "less than or equal to 10000"),
+        ({"batch": {"timeout": -1}}, "batch.timeout", "greater than or equal to 0"),
+        ({"batch": {"timeout": 50}}, "batch.timeout", "more than 30 seconds; durations are seconds, did you mean 0.05?"),
         ({"overflow": "drop"}, "overflow", "'drop_newest'"),
         ({"durability": "disk"}, "durability", '"disk" needs a spool: set spool.directory'),
         ({"durability": "paper"}, "durability", "'memory' or 'disk'"),
@@ -105,6 +110,8 @@ def test_what_contradicts_is_refused_at_the_later_key(keys, at, says):
         {"spool": {"directory": "x"}, "durability": "disk", "overflow": "drop_oldest", "on_fenced": "deliver"},
         {"spool": {"directory": "x", "max_bytes": 4096}, "backlog": {"bytes": 4096}},
         {"overflow": "drop_newest", "gap_actor": "backfill"},
+        {"batch": {"size": 100, "timeout": 0}},
+        {"batch": {"size": 10_000, "timeout": 30}},
     ],
 )
 def test_what_belongs_together_is_accepted(keys):
@@ -118,7 +125,7 @@ def test_one_refused_key_hides_no_other():
     assert set(found) == {"ping_interval", "url", "queue", "session"}
 
 
-@pytest.mark.parametrize("key", ["batch", "nonsense"])
+@pytest.mark.parametrize("key", ["batches", "nonsense"])
 def test_a_key_that_is_not_built_is_unknown(key):
     assert list(refusals(**{key: "x"})) == [key]
 

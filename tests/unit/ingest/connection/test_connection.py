@@ -55,15 +55,21 @@ def test_a_ping_is_answered_with_its_payload():
     assert rig.sink.payloads == ["a", "b"]
 
 
-def test_of_many_pings_the_newest_is_answered_and_before_the_session_is_asked():
+def test_pings_are_answered_in_order_and_before_the_session_is_asked():
     class Asking(Session):
         def on_frame(self, payload):
-            assert rig.transport.sent == [Pong(b"2")]
+            assert rig.transport.sent == [Pong(b"1"), Pong(b"2")]
             return Emit(payload)
 
     rig = Rig(Asking, script=[["a", Ping(b"1"), "b", Ping(b"2")]])
     rig.run()
     assert rig.sink.payloads == ["a", "b"]
+
+
+def test_of_a_flood_of_pings_only_the_newest_are_answered():
+    rig = Rig(script=[[Ping(b"%d" % number) for number in range(10_000)]])
+    rig.run()
+    assert rig.transport.sent == [Pong(b"%d" % number) for number in range(9_984, 10_000)]
 
 
 def test_a_close_without_code_is_answered_with_a_legal_one():

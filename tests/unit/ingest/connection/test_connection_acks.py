@@ -233,3 +233,16 @@ def test_where_it_is_not_overridden_nobody_asks():
     rig.run()
     assert not rig.maker.tells_position
     assert rig.status.position is None
+
+
+def test_what_an_ack_or_a_reply_speaks_of_waits_for_no_more_payloads_and_nothing_does_after_the_end():
+    class Answering(Session):
+        def on_frame(self, payload):
+            return Emit(payload, reply=["got it"]) if payload == "reply" else Emit(payload, ack=["ack"])
+
+    rig, _ = run(["a", "b"], lambda rig: settle(rig, 2), [], session=Answering)
+    assert rig.sink.flushed == [2, 2], "once after the read, not after each ack; and at the end"
+    rig, _ = run(["reply"], [], session=Answering)
+    assert rig.sink.flushed == [1, 1]
+    rig, _ = run(["a"], ["b"], [], session=Session)
+    assert rig.sink.flushed == [2], "without acks only at the end"

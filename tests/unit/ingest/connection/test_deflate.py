@@ -142,13 +142,14 @@ def test_eight_window_bits_are_enough_for_zlib_which_then_writes_nine() -> None:
     assert parse(stream, accept("permessage-deflate; server_max_window_bits=8")) == messages
 
 
-def test_a_server_that_refers_further_back_than_its_window_is_refused() -> None:
+@pytest.mark.parametrize("size", [ALL, 1, 700])
+def test_a_server_that_refers_further_back_than_its_window_is_understood_however_it_is_cut(size: int) -> None:
+    """zlib with the smaller window refuses such references only where they reach behind what one call gave it."""
     deflater = Deflater(15)
     messages = [noise(300, 1), noise(3000, 2), noise(300, 1)]
     stream = b"".join(deflater.frame(message, BINARY) for message in messages)
 
-    assert parse(stream) == messages
-    assert parse(stream, accept("permessage-deflate; server_max_window_bits=9")) == [*messages[:2], BROKEN]
+    assert parse(stream, accept("permessage-deflate; server_max_window_bits=9"), size=size) == messages
 
 
 @pytest.mark.parametrize("length", [100, SHORT_MESSAGE * 2])
@@ -185,7 +186,7 @@ def test_an_empty_payload_is_the_empty_message(takeover: bool) -> None:
     deflater = Deflater(15, takeover)
     stream = deflater.frame(b"one") + frame(TEXT, first=COMPRESSED) + deflater.frame(b"one")
 
-    assert parse(stream, Inflater(15, takeover)) == ["one", "", "one"]
+    assert parse(stream, Inflater(takeover)) == ["one", "", "one"]
 
 
 @pytest.mark.parametrize("around", [65535, 65536, 65537, 131072, 200_000])

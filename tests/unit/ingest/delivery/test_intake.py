@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import dramatiq
 import pytest
 
@@ -89,6 +91,27 @@ class TestTaking:
 
 
 class TestMiddleware:
+    def test_that_hangs_at_the_end_has_lost_what_it_holds_and_what_it_returns_later_has_no_place(self) -> None:
+        kept, reached, returns = KeptBacklog(), Event(), Event()
+
+        def before(data: bytes) -> bytes:
+            if b'"c"' in data:
+                reached.set()
+                assert returns.wait(10)
+            return data
+
+        intake = make_intake(kept, before=before)
+        intake.deliver(["a"], 1)
+        feed = Thread(target=intake.deliver, args=(["b", "c", "d"], 2))
+        feed.start()
+        assert reached.wait(10)
+        intake.close()
+        returns.set()
+        feed.join(10)
+        assert taken(kept.backlog) == [(1, "a")]
+        assert (intake.total, kept.losses.counts["lost"]) == (4, 3)
+        assert kept.dropped() == [(2, 4, 3)]
+
     def test_sees_every_message_once_and_its_changes_are_kept(self) -> None:
         kept, seen = KeptBacklog(), list[bytes]()
 

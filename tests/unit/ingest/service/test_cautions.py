@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingest.broker.clients import Server
-from ingest.service.cautions import memory_warnings, queue_bytes, settings_warnings
+from ingest.service.cautions import memory_warnings, queue_bytes, settings_warnings, spool_warnings
 from tests.support.settings_files import FEED, load_text
 
 MIB = 1024 * 1024
@@ -46,3 +46,12 @@ def test_writing_ahead_to_a_disk_that_passes_is_pointed_out(tmp_path):
     assert list(settings_warnings(load_text(tmp_path, feed % "true"))) == []
     [warning] = settings_warnings(load_text(tmp_path, feed % "false"))
     assert warning.startswith('feeds.trades.durability is "disk", but the spool\'s folder does not outlive the process')
+
+
+def test_what_waits_for_a_feed_that_is_not_there_any_more_is_pointed_out_once_a_folder(tmp_path):
+    spool = f'spool = {{ directory = "{tmp_path}" }}\n'
+    settings = load_text(tmp_path, FEED + spool + FEED.replace("trades", "quotes") + spool)
+    asked = []
+    [warning] = spool_warnings(settings, lambda *asking: asked.append(asking) or {"old": 7})
+    assert asked == [(tmp_path, settings.feeds)]
+    assert warning.startswith(f"{tmp_path} holds 7 messages of a feed old, which these settings do not have")

@@ -75,3 +75,13 @@ def test_it_tells_from_the_boot_of_the_process_to_the_end_of_its_worker() -> Non
 
     assert [told[0][1], told[-1][1]] == [False, True]
     assert told[-1][0]["feeds"]["trades"]["processed"] == 1
+
+
+def test_every_frame_of_a_message_is_counted() -> None:
+    whole, failing = message(), message()
+    for each in (whole, failing):
+        each.options["frame"]["count"] = 5
+
+    feed = feeds_after((whole, None), (failing, ValueError()))["trades"]
+
+    assert (feed["processed"], feed["failed"]) == (5, 5)

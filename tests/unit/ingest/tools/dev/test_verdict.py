@@ -47,13 +47,13 @@ def test_a_process_that_our_signal_ended_before_it_could_listen_is_none() -> Non
 
 def test_what_a_feed_says_it_lost_is_a_problem() -> None:
     lost = replace(GOOD, feeds=(replace(FEED, emitted=13, lost=3),))
-    assert problems(lost) == ["feed trades: 3 messages were lost"]
+    assert problems(lost) == ["feed trades: 3 frames were lost"]
 
 
 @pytest.mark.parametrize(("emitted", "unknown"), [(12, 2), (9, -1)], ids=["too few enqueued", "more enqueued than emitted"])
 def test_an_emitted_message_whose_fate_nobody_knows_is_a_problem(emitted: int, unknown: int) -> None:
     outcome = replace(GOOD, feeds=(replace(FEED, emitted=emitted),))
-    assert problems(outcome) == [f"feed trades: the fate of {unknown} of {emitted} emitted messages is unknown"]
+    assert problems(outcome) == [f"feed trades: the fate of {unknown} of {emitted} emitted frames is unknown"]
 
 
 def test_what_a_feed_dropped_by_its_policy_is_accounted_for() -> None:
@@ -70,7 +70,7 @@ def test_what_was_enqueued_must_be_processed_or_in_the_queue() -> None:
     totals = replace(TOTALS, processed=4)
     assert problems(replace(GOOD, totals=totals, left=Left(waiting=3, delayed=2, dead=1))) == []
     gone = problems(replace(GOOD, totals=totals, left=Left(waiting=3, delayed=1, dead=1)))
-    assert gone == ["1 messages were enqueued, and are neither processed nor in the queue"]
+    assert gone == ["1 frames were enqueued, and are neither processed nor in the queue"]
 
 
 def test_a_message_processed_twice_is_no_loss() -> None:
