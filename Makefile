@@ -63,9 +63,8 @@ $(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.txt
 	@touch $@
 
-bench: $(VENV)/.installed-bench  ## measure receiving alone, then from socket to queue, beside what one writes by hand
-	$(BIN)/python -m benchmarks.receive
-	$(BIN)/python -m benchmarks.into_the_queue
+bench: $(VENV)/.installed-bench  ## measure everything, about 15 minutes; BENCH_ONLY=queue,depth picks, BENCH_ROUNDS=1 is quicker
+	$(BIN)/python -m benchmarks.run
 
 docs: install-dev  ## write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
@@ -75,7 +74,7 @@ lock:  ## resolve the dependencies again (needs uv on the path)
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -o requirements.txt
 	uv pip compile pyproject.toml --extra embedded --extra test --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -c requirements.txt -o requirements-dev.txt
-	echo 'picows>=2.3' | uv pip compile - --universal --generate-hashes --python-version 3.11 \
+	printf 'matplotlib>=3.9\npicows>=2.3\n' | uv pip compile - --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -c requirements-dev.txt -o requirements-bench.txt
 	echo 'atheris>=3,<3.1' | uv pip compile - --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -o requirements-fuzz.txt

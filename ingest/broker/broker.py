@@ -24,8 +24,9 @@ from ingest.broker.consumer import RedisConsumer
 from ingest.broker.hooks import EnqueueHooks, enqueue_hooks
 from ingest.broker.keys import Keys
 from ingest.broker.lease import Terms
+from ingest.broker.lending import Connection, Lender
 from ingest.broker.limits import Limits
-from ingest.broker.line import Connection, Line
+from ingest.broker.line import Line
 from ingest.broker.plain import PlainLine
 from ingest.broker.window import Window
 from ingest.broker.worker_process import is_worker_process, worker_begins, worker_ended
@@ -43,7 +44,7 @@ class RateLimitedBroker(RedisBroker):
     Parameters:
       url: ``redis://``, ``rediss://`` or ``unix://``; or give a ``client``, whose connection options are then used.
       verify, ca_file: how the certificate of a ``rediss://`` server is checked.
-      max_connections: how many connections may be open at once, those of lines not counted.
+      max_connections: how many connections may be open at once, and how many beside them for lines, which share those.
       queues: the limits of queues by name; ``limits`` are those of all others.
       enqueue_timeout: seconds that ``enqueue`` and ``actor.send`` wait at most; 0 to try once.
       wake: whether workers wait for messages on a connection of their own for each queue, instead of polling.
@@ -83,6 +84,7 @@ class RateLimitedBroker(RedisBroker):
         self._limits_by_queue = dict(queues or {})
         self._limits_of_others = limits or Limits()
         self._plain = PlainLine(client, self.keys, self.limits, enqueue_timeout)
+        self._lender = Lender(cast("type[Connection]", partial(dedicated_connection, client)), max_connections)
         self._wake = wake
         self._grows = False
         self._consumed: dict[str, WorkerQueue] = {}
@@ -145,9 +147,8 @@ class RateLimitedBroker(RedisBroker):
         terms: Terms | None = None,
         gap_arguments: Callable[[GapFound], Sequence[bytes]] | None = None,
     ) -> Line:
-        """Return a line for one feed's publisher, with a connection of its own that is opened when it joins."""
-        connect = cast("type[Connection]", partial(dedicated_connection, self.client))
-        return Line(connect, self.keys, feed, group, self.limits, terms, gap_arguments)
+        """Return a line for one feed's publisher, which borrows a connection from those for lines while it needs one."""
+        return Line(self._lender.borrower(), self.keys, feed, group, self.limits, terms, gap_arguments)
 
     def enqueue_hooks(self) -> EnqueueHooks:
         """Return what this broker's middleware wants called around every message that goes through a line."""
@@ -160,5 +161,6 @@ class RateLimitedBroker(RedisBroker):
         for queue in list(self._consumed.values()):
             queue.close()
         self._consumed.clear()
+        self._lender.close()
         if self._owns_client:
             self.client.connection_pool.disconnect()

@@ -1,7 +1,8 @@
-"""One publisher's own connection to Redis: calls go out in order, their replies come back in order.
+"""One publisher's way to Redis: calls go out in order, their replies come back in order.
 
 The rule: any error or time-out closes the line, and a line that was closed sends nothing until it has joined again; so a call
-whose fate is unknown can only ever be one that the fresh nonce of that join has made void.
+whose fate is unknown can only ever be one that the fresh nonce of that join has made void. Once every reply has come, a line can
+do without a connection (`Line.rest`) and go on over another: no call is under way then whose fate a nonce would have to decide.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import redis
 
@@ -20,6 +21,7 @@ from ingest.broker.clients import refusal, translate
 from ingest.broker.gaps import record_arguments
 from ingest.broker.keys import FORMAT, Keys
 from ingest.broker.lease import Terms, take_arguments
+from ingest.broker.lending import Borrower, Connection
 from ingest.broker.limits import Limits
 from ingest.broker.packing import BatchPacker, Message, Position, command, queues_of
 from ingest.broker.scripts import ENQUEUE, LEASE
@@ -53,21 +55,11 @@ class Joined:
     epoch: int | None = None
 
 
-class Connection(Protocol):
-    """The part of redis-py's connection that is used."""
-
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def send_packed_command(self, command: list[bytes], check_health: bool = ...) -> None: ...
-    def can_read(self, timeout: float = ...) -> bool: ...
-    def read_response(self) -> Any: ...
-
-
 class Line:
     """A feed's way into its queues.
 
     Parameters:
-      connect: makes a connection that is not yet connected.
+      borrower: lends a connection while there is something to send or a reply to come.
       limits: the limits of a queue by its name; asked once per queue.
       terms: those of the feed's lease, which a join renews.
       gap_arguments: the arguments of the EVAL that records a gap (`ingest.broker.gaps`).
@@ -75,7 +67,7 @@ class Line:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        borrower: Borrower,
         keys: Keys,
         feed: str,
         group: str,
@@ -83,18 +75,33 @@ class Line:
         terms: Terms | None = None,
         gap_arguments: Callable[[GapFound], Sequence[bytes]] | None = None,
     ) -> None:
-        self._connect = connect
+        self._borrower = borrower
         self._keys = keys
         self._feed_key = keys.feed(group, feed)
         self._terms = terms or Terms()
         self._gap_arguments = gap_arguments or partial(record_arguments, keys, group)
         self._packer = BatchPacker(ENQUEUE.digest, self._feed_key, keys, limits)
-        self._connection: Connection | None = None
+        self._connection: Connection | None = None  # ours and connected
         self._prefix: dict[str, str] = {}
         self._outstanding: deque[tuple[str, ...]] = deque()
 
+    def acquire(self, wake: Callable[[], object]) -> bool:
+        """Tell whether there is a connection for the next call; if other lines are first, ``wake`` is called once there is."""
+        return self._connection is not None or self._borrower.ask(wake)
+
+    @property
+    def overstays(self) -> bool:
+        """Whether other lines wait for the connection and this one has had its turn: it should `rest` once all replies are in."""
+        return self._borrower.overstays
+
+    def rest(self) -> None:
+        """Let other lines have the connection, if no reply is outstanding; what was joined stays joined."""
+        if not self._outstanding:
+            self._connection = None
+            self._borrower.give_back()
+
     def join(self, producer: str, base: int | None, leader: str = "") -> Joined:
-        """Connect if need be, make every earlier call of ``producer`` void, and tell its position.
+        """Make every earlier call of ``producer`` void, and tell its position.
 
         With a ``leader``, its lease is renewed first, or taken again where Redis has forgotten it. A producer that Redis does
         not know begins at ``base``; if that is None, nothing is written for it.
@@ -128,11 +135,13 @@ class Line:
 
         With a ``leader`` it is admitted only while that one leads the feed.
         """
-        self._open()
+        if producer not in self._prefix:
+            raise BrokerUnreachable("the line is closed")
         queues = queues_of(messages)
         at = Position(leader, f"p.{producer}", self._prefix[producer], prev, last)
         packed = self._packer.pack(at, queues, messages)
         with self._closing_on_error():
+            self._connect_if_need_be()
             self._send(packed)
         self._outstanding.append(queues)
 
@@ -153,6 +162,7 @@ class Line:
     def depth(self, queue: str) -> int:
         """Return how many messages wait in a queue; only while no reply is outstanding."""
         with self._closing_on_error():
+            self._connect_if_need_be()
             self._send(command("LLEN", self._keys.messages(queue)))
             return int(self._read())
 
@@ -169,22 +179,24 @@ class Line:
         Only while no reply is outstanding.
         """
         with self._closing_on_error():
+            self._connect_if_need_be()
             known: bool = self._lease("done", producer) == 1
         del self._prefix[producer]
         return known
 
     def close(self) -> None:
-        """Close the connection; `join` makes another."""
-        connection, self._connection = self._connection, None
+        """Close the connection; `join` gets another."""
+        self._connection = None
         self._outstanding.clear()
         self._prefix.clear()
-        if connection is not None:
-            connection.disconnect()
+        self._borrower.close()
 
     def _connect_if_need_be(self) -> None:
         if self._connection is None:
-            self._connection = self._connect()
-            self._connection.connect()
+            if not self._borrower.ask(lambda: None) or self._borrower.connection is None:
+                raise redis.TimeoutError("every connection is in use")
+            self._borrower.connection.connect()
+            self._connection = self._borrower.connection
 
     def _open(self) -> Connection:
         if self._connection is None:

@@ -6,16 +6,16 @@ The rule: it decides nothing (`ingest.delivery.core` does); it carries out, and 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from ingest.clock import Deadline, Monotonic, monotonic
-from ingest.delivery.backlog import Backlog, Chain, Entry
+from ingest.delivery.backlog import Backlog, Chain
 from ingest.delivery.core import PublisherCore
 from ingest.delivery.entry import payloads_in
-from ingest.delivery.steps import Action, Effect, Idle, Join, Joined, Poll, Receive, Record, Reject, Reply, Send, Wait
+from ingest.delivery.ports import Lead, Line
+from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable
-from ingest.events import GapFound, Publish
+from ingest.events import Publish
 
 #: A stop is noticed within so many seconds, also while Redis owes a reply.
 _SLICE = 0.1
@@ -23,28 +23,8 @@ _SLICE = 0.1
 #: Nothing happens without a wake-up, so this only bounds what a missed one could cost.
 _LONGEST_IDLE = 60.0
 
-
-class Line(Protocol):
-    """A connection to the queues (`ingest.broker.line.Line`)."""
-
-    def join(self, producer: str, base: int | None, leader: str = ...) -> Joined: ...
-    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry], leader: str = ...) -> None: ...
-    def reply(self, timeout: float) -> Reply | None: ...
-    def depth(self, queue: str) -> int: ...
-    def done(self, producer: str) -> bool: ...
-    def record(self, gap: GapFound) -> None: ...
-    def close(self) -> None: ...
-
-
-class Lead(Protocol):
-    """Whether this process leads the feed (`ingest.service.tenure.Tenure`)."""
-
-    @property
-    def leader(self) -> str:
-        """The producer whose lease is held; "" while another process leads."""
-
-    def fenced(self, producer: str) -> None:
-        """Take that ``producer`` leads no more."""
+#: Seconds that a feed waits at its end for a connection to take its leave on.
+_LEAVE = 1.0
 
 
 class Publisher:
@@ -173,6 +153,7 @@ class Publisher:
         chain = self._backlog.first
         leader = self._authority(chain) if chain is not None else None
         if chain is None or leader is None:
+            self._let_go()
             self._backlog.wait(self._idle)
             return
         self._follow(chain, leader)
@@ -181,6 +162,14 @@ class Publisher:
         except (BrokerUnreachable, BrokerRefused) as error:
             effect = self._core.failed(error, self._clock())
         self._apply(chain, effect)
+
+    def _let_go(self) -> None:
+        """Hold no connection while we may not publish: others need it."""
+        if self._core.under_way:
+            self._line.close()
+            self._core.begin(self._clock())
+        else:
+            self._line.rest()
 
     def _follow(self, chain: Chain, leader: str) -> None:
         """Turn to a chain if it is not the one at work, or not under the same lease; nothing of another may be under way."""
@@ -197,15 +186,42 @@ class Publisher:
         self._core.follow(chain, self._clock())
 
     def _advance(self, chain: Chain) -> Effect:
+        yields = self._line.overstays
         if self._core.settled:
+            if yields:
+                self._line.rest()
+                yields = False
             if chain.late and self._mark_late is None and not chain.is_empty:
                 self._backlog.discard(chain, "fenced")
                 return Effect()
             if chain.is_empty and not chain.open:
-                return self._finish(chain)
-        return self._carry_out(chain, self._core.next(self._clock(), chain.has_waiting))
+                return self._finish(chain) if self._has_line() else Effect()
+        return self._carry_out(chain, self._core.next(self._clock(), chain.has_waiting and not yields))
+
+    def _has_line(self) -> bool:
+        """Tell whether a call can be made; if the connections are lent to others, wait for one first."""
+        if self._line.acquire(self._woken.set):
+            return True
+        self._pause(self._clock() + _LONGEST_IDLE)
+        return False
 
     def _carry_out(self, chain: Chain, action: Action) -> Effect:
+        match action:
+            case Idle():
+                self._line.rest()
+                self._backlog.wait(self._idle)
+            case Wait(until):
+                self._line.rest()
+                self._pause(until)
+            case Reject(seq, detail):
+                told = self._core.rejected(seq, detail)
+                if self._backlog.reject(chain, seq, detail):
+                    self._publish(told)
+            case _ if self._has_line():
+                return self._call(chain, action)
+        return Effect()
+
+    def _call(self, chain: Chain, action: Action) -> Effect:
         match action:
             case Send(messages, size):
                 self._send(chain, messages, size)
@@ -215,10 +231,6 @@ class Publisher:
                     return self._core.replied(reply, self._clock())
                 if self._clock() >= until:
                     raise BrokerTimedOut("no reply to a batch")
-            case Idle():
-                self._backlog.wait(self._idle)
-            case Wait(until):
-                self._pause(until)
             case Poll(queue):
                 return self._core.polled(self._line.depth(queue), self._clock())
             case Join(base):
@@ -226,10 +238,6 @@ class Publisher:
             case Record(gap):
                 self._line.record(gap)
                 self._tell_gap()
-            case Reject(seq, detail):
-                told = self._core.rejected(seq, detail)
-                if self._backlog.reject(chain, seq, detail):
-                    self._publish(told)
         return Effect()
 
     def _send(self, chain: Chain, messages: int, size: int) -> None:
@@ -285,4 +293,8 @@ class Publisher:
         self._tell_gap()
         chain = self._chain
         if chain is not None and chain.is_empty and self._core.settled:
+            end = self._clock() + _LEAVE
+            while not self._line.acquire(self._woken.set) and self._clock() < end:
+                self._woken.wait(end - self._clock())
+                self._woken.clear()
             self._apply(chain, self._finish(chain))

@@ -102,6 +102,7 @@ def build_broker(settings: Settings, references: References) -> RateLimitedBroke
         raise SettingsError([Problem("broker.middleware", str(error))]) from error
     broker = RateLimitedBroker(
         client=_make_client(settings),
+        max_connections=settings.broker.max_connections,
         namespace=settings.broker.namespace,
         middleware=middleware,
         queues={name: limits_of(settings, name) for name in settings.queues},

@@ -71,12 +71,14 @@ class Connection:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._stands = False
         self._waiting: list[bytes] = []
         self._replies: list[Any] = []
 
     def connect(self) -> None:
-        if self._network.strikes(0.1):
+        if not self._stands and self._network.strikes(0.1):
             raise redis.ConnectionError("connection refused")
+        self._stands = True
 
     def disconnect(self) -> None:
         if self._waiting:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.hooks import message_encoder
 from ingest.broker.lease import Terms
+from ingest.broker.lending import Lender
 from ingest.broker.limits import Limits
 from ingest.broker.line import Line
 from ingest.clock import Deadline
@@ -124,7 +125,8 @@ class Node:
         )
         self.intake = self._intake()
         self.tenure = Tenure(FEED, self.backlog, enter=self._enter, changed=lambda: None, publish=self._events.append)
-        line = Line(lambda: Connection(self._network), self._broker.keys, FEED, "", self._limits.__getitem__, Terms(3600.0, "w"))
+        borrower = Lender(lambda: Connection(self._network), 1).borrower()
+        line = Line(borrower, self._broker.keys, FEED, "", self._limits.__getitem__, Terms(3600.0, "w"))
         core = PublisherCore(
             feed=FEED,
             label=FEED,

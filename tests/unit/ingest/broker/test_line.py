@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from ingest.broker.keys import Keys
+from ingest.broker.lending import Lender
 from ingest.broker.limits import Limits
 from ingest.broker.line import Joined, Line, Reply
 from ingest.delivery.backlog import Entry
@@ -49,7 +50,7 @@ JOINED = (b"sha", [b"known", b"0:nonce:", b"7"])
 
 def make_line(*connections: ScriptedConnection) -> Line:
     left = list(connections)
-    return Line(lambda: left.pop(0), Keys("ns"), "feed", "group", lambda _: Limits())
+    return Line(Lender(lambda: left.pop(0), 1).borrower(), Keys("ns"), "feed", "group", lambda _: Limits())
 
 
 def entries(*queues: str) -> list[Entry]:
@@ -209,3 +210,47 @@ def test_the_record_of_a_gap_needs_no_join() -> None:
     [sent] = connection.sent
     assert b"ns:__gaps__.group.feed" in sent
     assert connection.connected == 1
+
+
+def test_a_line_that_rests_goes_on_over_another_connection_without_a_join() -> None:
+    first, second = ScriptedConnection(*JOINED), ScriptedConnection()
+    left = [first, second]
+    lender = Lender(lambda: left.pop(0), 2)
+    line, other = Line(lender.borrower(), Keys("ns"), "feed", "group", lambda _: Limits()), lender.borrower()
+    line.join("p", 0)
+    line.rest()
+    assert other.ask(lambda: None)
+    assert other.connection is first
+    line.enqueue_batch("p", 7, 8, entries("a"))
+    second.answers = [[b"ok", b"8", 5, 0, b"", 1]]
+    assert line.reply(0) == Reply("ok", 8, "a", 5)
+    assert [b"0:nonce:" in sent for sent in second.sent] == [True]
+
+
+def test_a_line_that_is_owed_a_reply_does_not_rest() -> None:
+    connection = ScriptedConnection(*JOINED)
+    lender = Lender(lambda: connection, 1)
+    line = Line(lender.borrower(), Keys("ns"), "feed", "group", lambda _: Limits())
+    line.join("p", 0)
+    line.enqueue_batch("p", 7, 8, entries("a"))
+    line.rest()
+    assert not lender.borrower().ask(lambda: None)
+    connection.answers = [[b"ok", b"8", 5, 0, b"", 1]]
+    assert line.reply(0) == Reply("ok", 8, "a", 5)
+
+
+def test_without_a_connection_nothing_is_sent() -> None:
+    connection = ScriptedConnection(*JOINED)
+    lender = Lender(lambda: connection, 1)
+    other = lender.borrower()
+    other.ask(lambda: None)
+    woken: list[bool] = []
+    line = Line(lender.borrower(), Keys("ns"), "feed", "group", lambda _: Limits())
+    assert not line.acquire(lambda: woken.append(True))
+    with pytest.raises(BrokerTimedOut, match="in use"):
+        line.join("p", 0)
+    assert connection.sent == []
+    assert not line.acquire(lambda: woken.append(True))
+    other.give_back()
+    assert woken == [True]
+    assert line.join("p", 0) == Joined(7, epoch=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -34,10 +34,21 @@ class FakeLine:
         self.left: list[str] = []
         self.recorded: list[GapFound] = []
         self.closed = 0
+        self.rests = 0
+        self.overstays = False
+        self.free = True
+        self.asked: list[Callable[[], object]] = []
         self.depths = 0
         self.broken: Exception | None = None
         self.other_leads = False
         self.forgot = False
+
+    def acquire(self, wake: Callable[[], object]) -> bool:
+        self.asked.append(wake)
+        return self.free
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def join(self, producer: str, base: int | None, leader: str = "") -> Joined:
         if self.broken is not None:
@@ -367,3 +378,49 @@ class TestChains:
         assert len(feed.told(QueueForgotten)) == 1
         assert line.calls[-1] == (2, [3])
         assert feed.told(FramesDropped) == []
+
+
+def test_lends_its_connection_to_others_while_there_is_nothing_to_send() -> None:
+    line = FakeLine()
+    with pipeline(line) as feed:
+        feed.put("a")
+        feed.emptied()
+        wait_until(lambda: line.rests > 0, 10, "the rest")
+        rests = line.rests
+        feed.put("b")
+        feed.emptied()
+        wait_until(lambda: line.rests > rests, 10, "the next rest")
+    assert (len(line.joins), line.closed) == (1, 1), "it stays joined meanwhile"
+
+
+def test_waits_for_a_connection_that_others_have_until_it_is_told() -> None:
+    line = FakeLine()
+    line.free = False
+    with pipeline(line) as feed:
+        feed.put("a")
+        wait_until(lambda: len(line.asked) > 0, 10, "the question")
+        assert line.joins == []
+        line.free = True
+        line.asked[-1]()
+        feed.emptied()
+
+
+def test_who_waits_for_a_connection_can_be_stopped() -> None:
+    line = FakeLine()
+    line.free = False
+    with pipeline(line) as feed:
+        feed.put("a")
+        wait_until(lambda: len(line.asked) > 0, 10, "the question")
+        feed.publisher.stop()
+        wait_until(lambda: line.closed == 1, 10, "the end")
+    assert line.joins == []
+
+
+def test_lets_others_have_their_turn_once_all_replies_are_in() -> None:
+    line = FakeLine()
+    line.overstays = True
+    with pipeline(line) as feed:
+        feed.put_numbers(1, 5000)
+        feed.emptied()
+    assert [seq for _, call in line.calls for seq in call] == list(range(1, 5001))
+    assert line.rests >= len(line.calls), "a rest after each call"
