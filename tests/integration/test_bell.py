@@ -26,7 +26,7 @@ KEY = "ns:q"
 class Rig:
     """A bell behind a proxy."""
 
-    def __init__(self, valkey: Valkey, context: ssl.SSLContext | None, seconds: float = 0.3, grace: float = 0.3) -> None:
+    def __init__(self, valkey: Valkey, context: ssl.SSLContext | None, seconds: float = 1.5, grace: float = 1.0) -> None:
         self.redis = valkey.client()
         self.proxy = RedisProxy(valkey.path, context)
         self.wakeup = Wakeup()
@@ -62,7 +62,7 @@ def test_a_push_is_heard_at_once_and_what_is_there_already_too(rig: Rig) -> None
     rig.later(lambda: rig.redis.rpush(KEY, "a"))
     began = time.monotonic()
     assert rig.bell.wait(5, rig.wakeup) == "push"
-    assert 0.05 < time.monotonic() - began < 0.29
+    assert 0.05 < time.monotonic() - began < 1.4, "Redis would have answered by itself"
     assert rig.bell.wait(5, rig.wakeup) == "push"
     assert rig.redis.lrange(KEY, 0, -1) == [b"a"]
 
@@ -103,13 +103,13 @@ def test_no_answer_is_an_error_in_time(rig: Rig, valkey: Valkey) -> None:
         began = time.monotonic()
         with pytest.raises(redis.TimeoutError):
             rig.bell.wait(5, rig.wakeup)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 4.5
 
 
 def test_what_is_closed_waits_for_nothing_in_redis(rig: Rig) -> None:
     assert rig.bell.wait(0.01, rig.wakeup) == "nothing"
     rig.bell.close()
-    wait_until(lambda: rig.redis.info("clients")["blocked_clients"] == 0, 0.25, "the call to be forgotten")
+    wait_until(lambda: rig.redis.info("clients")["blocked_clients"] == 0, 1.0, "the call to be forgotten")
 
 
 def test_a_refusal_is_told(rig: Rig) -> None:
