@@ -128,12 +128,11 @@ def write(found: dict[str, Any]) -> None:
     keeps = bool(os.environ.get("BENCH_KEEP"))
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    targets = [(RESULTS / "latest.json", RESULTS / "latest.png")]
-    if keeps:
-        targets.append((ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.png"))
-    for file, picture in targets:
+    targets = [RESULTS / "latest.json"] + ([ROOT / "docs" / "benchmarks.json"] if keeps else [])
+    for file in targets:
         file.write_text(text)
-        draw(found, picture)
+    for file in targets:
+        draw(found, file.with_suffix(".png"))
 
 
 def draw(found: dict[str, Any], picture: Path) -> None:
