@@ -31,6 +31,7 @@ class Rig:
         self.proxy = RedisProxy(valkey.path, context)
         self.wakeup = Wakeup()
         self._arguments = (KEY, seconds, grace)
+        self._timers: list[threading.Timer] = []
 
     def __enter__(self) -> Rig:
         self.proxy.__enter__()
@@ -39,12 +40,15 @@ class Rig:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        for timer in self._timers:
+            timer.join(10)  # its client is closed with the test
         self.bell.close()
         self.wakeup.close()
         self.proxy.__exit__(*exc_info)
 
     def later(self, act: object) -> None:
-        threading.Timer(0.1, act).start()  # type: ignore[arg-type]
+        self._timers.append(threading.Timer(0.1, act))  # type: ignore[arg-type]
+        self._timers[-1].start()
 
     def asked(self) -> int:
         return int(self.redis.info("commandstats").get("cmdstat_blmove", {"calls": 0})["calls"])
