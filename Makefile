@@ -70,9 +70,9 @@ docs: install-dev  ## write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
 
 lock:  ## resolve the dependencies again (needs uv on the path)
-	uv pip compile pyproject.toml --extra embedded --universal --generate-hashes --python-version 3.11 \
+	uv pip compile pyproject.toml --extra embedded --extra top --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -o requirements.txt
-	uv pip compile pyproject.toml --extra embedded --extra test --universal --generate-hashes --python-version 3.11 \
+	uv pip compile pyproject.toml --extra embedded --extra top --extra test --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -c requirements.txt -o requirements-dev.txt
 	printf 'matplotlib>=3.9\npicows>=2.3\n' | uv pip compile - --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -q -c requirements-dev.txt -o requirements-bench.txt
