@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run check format test faults unit fuzz bench docs lock clean
+.PHONY: help install install-dev run check format test faults unit fuzz bench docs site lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -34,11 +34,12 @@ format: install-dev  ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: install-dev  ## format, lint, types, imports, unit tests
+check: install-dev  ## format, lint, types, imports, documentation, unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet
 	$(BIN)/python -m pytest -q -n 2 tests/unit
 
 unit: install-dev  ## the unit tests alone
@@ -68,6 +69,9 @@ bench: $(VENV)/.installed-bench  ## measure everything, about 15 minutes; BENCH_
 
 docs: install-dev  ## write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
+
+site: install-dev  ## build the documentation as a site, in build/site
+	$(BIN)/mkdocs build
 
 lock:  ## resolve the dependencies again (needs uv on the path)
 	uv pip compile pyproject.toml --extra embedded --extra top --universal --generate-hashes --python-version 3.11 \
