@@ -5,14 +5,12 @@ The rule: called in the worker process itself, after the fork: neither connectio
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from collections.abc import Mapping
 
 from ingest.broker.assembly import assemble_middleware
 from ingest.broker.broker import RateLimitedBroker
-from ingest.broker.status import publish_status
+from ingest.broker.status import about_process, publish_status
 from settings.model import BrokerSettings
 from workers.middleware.frame_context import FrameContext
 from workers.middleware.frame_metrics import FrameMetrics
@@ -34,10 +32,11 @@ def build_broker(settings: BrokerSettings, extensions: Mapping[str, object], wak
         max_connections=settings.max_connections,
         wake=wake,
     )
-    worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    process = about_process()
+    worker_id = f"{process['host']}:{process['pid']}:{secrets.token_hex(4)}"
 
     def publish(snapshot: Snapshot, final: bool) -> None:
-        publish_status(broker.client, broker.namespace, "worker", worker_id, snapshot, final)
+        publish_status(broker.client, broker.namespace, "worker", worker_id, {**snapshot, **process}, final)
 
     broker.add_middleware(FrameMetrics(publish))
     return broker

@@ -15,11 +15,15 @@ from ingest.broker.keys import Keys
 
 
 class QueueDepth(NamedTuple):
-    """One queue: messages that workers may take now, messages that were given up, and the id that is next to be taken."""
+    """One queue: messages that workers may take now, messages that were given up, and the id that is next to be taken.
+
+    ``delayed`` ones wait for their time, with a worker mostly, which keeps them in mind: retries.
+    """
 
     ready: int
     dead: int
     head: bytes | None
+    delayed: int = 0
 
 
 def queue_depths(client: redis.Redis, namespace: str, queues: Sequence[str]) -> dict[str, QueueDepth]:
@@ -32,5 +36,6 @@ def queue_depths(client: redis.Redis, namespace: str, queues: Sequence[str]) -> 
             pipe.llen(keys.messages(queue))
             pipe.zcard(keys.dead_letters(queue))
             pipe.lindex(keys.messages(queue), 0)
+            pipe.hlen(keys.message_data(f"{queue}.DQ"))
         answers = pipe.execute()
-    return {queue: QueueDepth(*answers[3 * at : 3 * at + 3]) for at, queue in enumerate(queues)}
+    return {queue: QueueDepth(*answers[4 * at : 4 * at + 4]) for at, queue in enumerate(queues)}

@@ -14,6 +14,8 @@ The rule: readers skip what they do not understand (newer formats, other writers
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, cast
@@ -22,6 +24,7 @@ import redis
 
 from ingest.broker.clients import translated
 from ingest.broker.keys import Keys
+from ingest.version import project_version
 
 Kind = Literal["supervisor", "worker"]
 
@@ -33,6 +36,16 @@ FINAL_TTL = 120
 
 #: Seconds after which the index forgets a member that has expired.
 INDEX_MARGIN = 3600
+
+
+def about_process() -> dict[str, Any]:
+    """Return what every snapshot of this process says of it; ``started_at`` is now, in wall-clock seconds."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started_at": round(time.time(), 3),
+        "version": project_version(),
+    }
 
 
 def publish_status(

@@ -76,6 +76,7 @@ class Connection:
         self._ready = False
         self._url = ""
         self._acks_added = False
+        self._bytes_before = 0  # of all connections before this one
         self._unsent: ConnectionDropped | SendTimedOut | None = None  # sending failed; what was read is handled first
 
     def run(self) -> ConnectionEnd:
@@ -85,6 +86,7 @@ class Connection:
             transport = self._dial(self._url, headers)
         except EndReason as reason:
             return self._status.end_of(reason)
+        self._bytes_before = self._status.bytes
         try:
             self._status.move(Trigger.UPGRADED)
             self._serve(transport)
@@ -98,6 +100,7 @@ class Connection:
             self._sink.flush()
             self._sink.notify_at(None)
             transport.abort()  # a no-op once closed; frees the socket also when our own loop crashed
+            self._status.bytes = self._bytes_before + transport.bytes_received
             self._status.unblock()
 
     def _serve(self, transport: Transport) -> NoReturn:
@@ -117,6 +120,7 @@ class Connection:
                 self._status.unread_since = None  # from here on, what comes is read as it comes
             received = transport.receive(self._patience(reading), read=reading)
             self._status.note_unread()
+            self._status.bytes = self._bytes_before + transport.bytes_received
             if received:
                 self._take(received)
             elif reading:

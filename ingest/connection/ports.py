@@ -50,6 +50,10 @@ class Sink(Protocol):
 class Transport(Protocol):
     """The open connection, as `ingest.connection.transport` makes it."""
 
+    @property
+    def bytes_received(self) -> int:
+        """Bytes read from the server since the upgrade."""
+
     def receive(self, timeout: float | None, *, read: bool = True) -> list[Received]: ...
     def send(self, frames: Sequence[Outgoing | Ping | Pong], timeout: float) -> None: ...
     def close(self, code: int, reason: str, timeout: float) -> object: ...

@@ -6,7 +6,7 @@ The rule: the one place where a feed's state changes; written by the feed's own 
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -45,18 +45,21 @@ class FeedStatus:
         self.wall = wall
         self.state = State.IDLE
         self.frames = 0
-        self.bytes = 0
+        self.bytes = 0  # read from the server after the upgrade, without TLS, before a message is inflated
         self.reconnects = 0
+        self.reconnect_reasons: Counter[str] = Counter()  # kinds of `EndReason`
         self.last_reason: EndReason | None = None
         self.round_trip: float | None = None  # of the newest ping, in seconds
         self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
         self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
         self.position_text: str | None = None  # where the stream is, as JSON
         self.places: deque[tuple[int, str]] = deque(maxlen=MOST_PLACES)  # positions of this tenure by the number they go with
-        self.standby = False  # another process leads the feed
         self.missing_since: int | None = None  # when the gap that is open began (wall clock)
         self.unread_since: int | None = None  # since when nobody looks what comes (wall clock); None while somebody does
+        self._moved_us = wall()
+        self._standby_us: int | None = None
         self._blocked_at: float | None = None
+        self._blocked_us = 0
         self._block_told = False
         self._readied_at: float | None = None
 
@@ -64,6 +67,16 @@ class FeedStatus:
     def blocked(self) -> bool:
         """Whether reading has stopped because the backlog is full."""
         return self._blocked_at is not None
+
+    @property
+    def standby(self) -> bool:
+        """Whether another process leads the feed."""
+        return self._standby_us is not None
+
+    @standby.setter
+    def standby(self, value: bool) -> None:
+        if value != self.standby:
+            self._standby_us = self.wall() if value else None
 
     def note_place(self, seq: int) -> None:
         """Note that the position goes with the emission of this number."""
@@ -82,22 +95,29 @@ class FeedStatus:
         return None if text is None else json.loads(text)
 
     def shown(self, slow_after: float) -> str:
-        """Return the state as users see it.
+        """Return the state as users see it."""
+        return self.showing(slow_after)[0]
+
+    def showing(self, slow_after: float) -> tuple[str, float]:
+        """Return the state as users see it, and since when it is so (wall-clock seconds).
 
         Before the feed's own state come a callback that runs longer than ``slow_after`` seconds, that another process leads, and
         a full backlog.
         """
-        running = self.running
-        if running is not None and self.clock() - running[1] > slow_after:
-            return "SLOW_CALLBACK"
-        if self.standby:
-            return "STANDBY"
-        return "BLOCKED" if self.blocked else self.state.value
+        running, standby_us = self.running, self._standby_us
+        if running is not None and (lasted := self.clock() - running[1]) > slow_after:
+            return "SLOW_CALLBACK", round(self.wall() / 1_000_000 - lasted, 1)
+        if standby_us is not None:
+            return "STANDBY", standby_us / 1_000_000
+        if self.blocked:
+            return "BLOCKED", self._blocked_us / 1_000_000
+        return self.state.value, self._moved_us / 1_000_000
 
     def move(self, trigger: Trigger) -> None:
         """Go to the next state by the table, and tell it."""
         old, self.state = self.state, after(self.state, trigger)
         if old is not self.state:
+            self._moved_us = self.wall()
             self.publish(StateChanged(telemetry_id=self.label, old=old.value, new=self.state.value))
 
     def readied(self, url: str) -> None:
@@ -135,6 +155,7 @@ class FeedStatus:
         """
         now = self.clock()
         if self._blocked_at is None:
+            self._blocked_us = self.wall()
             self._blocked_at = now
         if self._block_told:
             return None

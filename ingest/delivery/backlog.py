@@ -107,6 +107,25 @@ class Backlog:
         return oldest.received_us if oldest is not None else gathering_us
 
     @property
+    def oldest_held_us(self) -> int | None:
+        """When the oldest payload that waits was received, the disk's too (wall-clock microseconds); None if there is none.
+
+        While nothing is in memory this may have to ask the disk, once for what lies there.
+        """
+        gathering_us = self.gathering_us
+        with self._changed:
+            for chain in self._chains:
+                oldest = self._tiers.oldest(chain, ask_disk=not self._closed)
+                if oldest is not None:
+                    return oldest.received_us
+        return gathering_us
+
+    @property
+    def spool_size(self) -> int:
+        """Bytes on disk; what is confirmed and not yet deleted counts."""
+        return self._store.size if self._store is not None else 0
+
+    @property
     def first(self) -> Chain | None:
         """The chain whose turn it is."""
         return self._chains.first

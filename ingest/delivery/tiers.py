@@ -54,6 +54,7 @@ class Tiers:
         self._store = store
         self._tell_spooling = spooling
         self._spooling = False
+        self._first_on_disk: tuple[tuple[str, int, int], Entry | None] | None = None  # and of what it is the first
 
     def has_place(self, chain: Chain) -> bool:
         """Tell whether what comes next has a place: in memory, or on disk if it must go there."""
@@ -98,6 +99,16 @@ class Tiers:
         if self._spooling and not chain.unread:
             self._spooling = False
             self._tell_spooling(False)
+
+    def oldest(self, chain: Chain, *, ask_disk: bool) -> Entry | None:
+        """Return the oldest entry of a chain; that of the disk where nothing is in memory, if it may be asked."""
+        oldest = next(chain.in_memory_before_disk(), None)
+        if oldest is None and chain.unread and ask_disk and self._store is not None:
+            key = (chain.producer, chain.read_to, chain.unread)
+            if self._first_on_disk is None or self._first_on_disk[0] != key:
+                self._first_on_disk = key, next(iter(self._store.read(chain.producer, chain.read_to, 1, 1)), None)
+            oldest = self._first_on_disk[1]
+        return oldest if oldest is not None else next(iter(chain.tail), None)
 
     def let_go(self, entries: Sequence[Entry]) -> None:
         """Count these as no longer in memory."""

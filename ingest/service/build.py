@@ -90,7 +90,7 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
     watches = [QueueWatch(feed.label, feed.queue, settings.queue(feed.queue).high_watermark) for feed in _one_a_queue(feeds)]
     runners = [each.runner for each in built]
     client = _make_client(settings, timeout=REPORT_TIMEOUT)
-    reporter = Reporter(client, settings.broker.namespace, runners, watches, bus.publish)
+    reporter = Reporter(client, settings.broker.namespace, runners, watches, bus.publish, group=settings.supervisor.group)
     return Plant(runners, keeper, gaps, reporter, bus, broker)
 
 

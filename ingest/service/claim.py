@@ -25,6 +25,7 @@ from ingest.events import (
 )
 from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
+from ingest.telemetry.summary import Lease
 from settings.wire import new_producer
 
 #: Seconds between two words of a process that stands by.
@@ -91,6 +92,17 @@ class Claim:
     def leads(self) -> bool:
         """Whether this process leads the feed, as far as it knows."""
         return self._tenure.leader != ""
+
+    @property
+    def leader(self) -> str:
+        """The producer that leads, of this process or another's, as far as it knows; "" where none is known."""
+        seen = self._seen
+        return self._tenure.leader or (seen.leader if seen is not None else "")
+
+    @property
+    def lease(self) -> Lease:
+        """Whether this process leads, another does, or nobody that it knows of."""
+        return "leads" if self.leads else "stands_by" if self._seen is not None else "none"
 
     def renewal(self) -> Renewal | None:
         """Return what to renew."""

@@ -10,17 +10,15 @@ import difflib
 import json
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ingest.service.loading import load_settings
-from ingest.service.shadow import ROOT
+from ingest.version import project_version
 from settings import Settings, SettingsError
 from settings.environment import Environment, feeds_file
 from settings.problems import Problem
@@ -53,7 +51,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"dramatiq-websocket {_version()}")
+        typer.echo(f"dramatiq-websocket {project_version()}")
         raise typer.Exit
 
 
@@ -224,13 +222,3 @@ def _problems_reported(feeds: Path | None) -> Iterator[None]:
 
 def _report(header: str, problems: Sequence[Problem]) -> None:
     typer.echo("\n".join([header, *(f"  {problem}" for problem in problems)]), err=True)
-
-
-def _version() -> str:
-    """Return the version of the installed distribution, or of the source tree that runs without being installed."""
-    source = ROOT / "pyproject.toml"
-    if source.is_file():
-        project = tomllib.loads(source.read_text("utf-8")).get("project", {})
-        if project.get("name") == "dramatiq-websocket":
-            return str(project["version"])
-    return version("dramatiq-websocket")

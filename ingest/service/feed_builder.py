@@ -36,6 +36,7 @@ from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError
 from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
+from ingest.service.numbers import FeedReadings, GapTally
 from ingest.service.progress import Progress
 from ingest.service.references import FeedCode
 from ingest.service.runner import FeedRunner
@@ -82,6 +83,7 @@ class FeedBuilder:
         self._broker = broker
         self._gaps = gaps
         self._bus = bus
+        self._tally = GapTally()
         self._hooks = broker.enqueue_hooks()
         self._encoder = message_encoder()
 
@@ -114,11 +116,22 @@ class FeedBuilder:
         )
         reading = self._reading(feed, code, intake, status, tenure, wakeup, stop)
         self._take_up_gaps(feed, backlog)
-        return Built(FeedRunner(reading, intake, backlog, losses, publisher, wakeup, stop), claim, tenure)
+        readings = FeedReadings(
+            status,
+            intake,
+            backlog,
+            losses,
+            publisher,
+            claim,
+            slow_after=feed.open_timeout,
+            gaps=partial(self._tally.of, feed.name),
+        )
+        return Built(FeedRunner(reading, intake, backlog, losses, publisher, readings, wakeup, stop), claim, tenure)
 
     def _publish(self, event: Event) -> None:
-        """Tell of an event; a gap is recorded as well."""
+        """Tell of an event; a gap is counted and recorded as well."""
         if isinstance(event, GapFound):
+            self._tally.count(event)
             self._gaps.put(event)
         self._bus.publish(event)
 

@@ -5,9 +5,7 @@ The rule: reporting is a courtesy; when Redis is away it says nothing and nobody
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from threading import Event
@@ -16,12 +14,14 @@ from typing import Any
 import redis
 
 from ingest.broker.queues import QueueDepth, queue_depths
-from ingest.broker.status import publish_status
+from ingest.broker.status import about_process, publish_status
 from ingest.clock import Monotonic, monotonic
 from ingest.errors import BrokerError
 from ingest.events import Publish
 from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
+from settings.masking import mask_url
+from settings.model import FeedSettings
 
 INTERVAL = 1.0
 
@@ -36,6 +36,8 @@ class Reporter:
         runners: Sequence[FeedRunner],
         watches: Sequence[QueueWatch],
         publish: Publish,
+        *,
+        group: str = "",
         clock: Monotonic = monotonic,
     ) -> None:
         self._client = client
@@ -44,7 +46,8 @@ class Reporter:
         self._watches = watches
         self._publish = publish
         self._clock = clock
-        self._id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._process = about_process() | {"group": group}
+        self._id = f"{self._process['host']}:{self._process['pid']}:{secrets.token_hex(4)}"
 
     def run(self, stop: Event) -> None:
         """Report until ``stop`` is set."""
@@ -66,8 +69,15 @@ class Reporter:
 
     def _snapshot(self, depths: dict[str, QueueDepth]) -> dict[str, Any]:
         return {
-            "feeds": {
-                runner.settings.name: asdict(runner.numbers()) | {"queue": runner.settings.queue} for runner in self._runners
-            },
-            "queues": {queue: {"depth": depth.ready, "dead": depth.dead} for queue, depth in depths.items()},
+            "feeds": {runner.settings.name: asdict(runner.numbers()) | _where(runner.settings) for runner in self._runners},
+            "queues": {watch.queue: _shown(watch, depths[watch.queue]) for watch in self._watches},
+            **self._process,
         }
+
+
+def _where(feed: FeedSettings) -> dict[str, str]:
+    return {"queue": feed.queue, "actor": feed.actor, "url": mask_url(feed.url, feed.secrets)}
+
+
+def _shown(watch: QueueWatch, depth: QueueDepth) -> dict[str, int]:
+    return {"depth": depth.ready, "delayed": depth.delayed, "dead": depth.dead, "high_watermark": watch.high_watermark}

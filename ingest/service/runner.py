@@ -18,8 +18,8 @@ from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.errors import FeedCrashed
 from ingest.events import CallbackSlow, FeedDrained, FeedGaveUp, FeedRestarted, Publish
+from ingest.service.numbers import FeedReadings
 from ingest.service.threads import run_restarting, start
-from ingest.telemetry.facts import safe_text
 from ingest.telemetry.summary import FeedNumbers
 
 
@@ -33,6 +33,7 @@ class FeedRunner:
         backlog: Backlog,
         losses: Losses,
         publisher: Publisher,
+        readings: FeedReadings,
         wakeup: Wakeup,
         stop: Event,
     ) -> None:
@@ -42,6 +43,7 @@ class FeedRunner:
         self._backlog = backlog
         self._losses = losses
         self._publisher = publisher
+        self._readings = readings
         self._wakeup = wakeup
         self._stop = stop
         self._publish: Publish = feed.status.publish
@@ -134,21 +136,8 @@ class FeedRunner:
             self._publish(CallbackSlow(telemetry_id=self.settings.label, where=running[0], seconds=seconds))
 
     def numbers(self) -> FeedNumbers:
-        """Return the feed's totals and state, for summaries and status."""
-        status = self._feed.status
-        return FeedNumbers(
-            state=status.shown(self.settings.open_timeout),
-            frames=status.frames,
-            emitted=self._intake.total,
-            enqueued=self._publisher.enqueued,
-            messages=self._publisher.messages,
-            dropped=self._losses.total - self._losses.counts["lost"],
-            lost=self.lost,
-            reconnects=status.reconnects,
-            backlog=len(self._backlog),
-            spooled=self._backlog.unread_payloads,
-            last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,
-        )
+        """Return the feed's totals and state, for summaries, status and metrics."""
+        return self._readings.read()
 
     def _read(self) -> None:
         run_restarting(self._feed.run, self._reading_crashed, self._stop)

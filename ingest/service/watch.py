@@ -25,6 +25,11 @@ class QueueWatch:
         self._reported = False
         self._dead: int | None = None
 
+    @property
+    def high_watermark(self) -> int:
+        """The ready messages at which feeds stop to enqueue."""
+        return self._high
+
     def observe(self, state: QueueDepth, now: float) -> list[Event]:
         """Return what this observation at ``now`` (monotonic seconds) tells."""
         return self._stalled(state, now) + self._died(state)

@@ -5,7 +5,9 @@ The rule: pure; the caller keeps the time and the numbers of the last line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ingest.telemetry.facts import Plain
 from ingest.telemetry.lines import render
@@ -17,25 +19,54 @@ INTERVAL = 30.0
 NAME = "feed_summary"
 
 
+#: Whether this process leads a feed, another does, or nobody as far as it knows.
+Lease = Literal["leads", "stands_by", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class FeedNumbers:
     """A feed's totals since the process started, its state and what waits in its backlog.
 
-    ``frames`` are those that were read; ``emitted``, ``enqueued``, ``dropped``, ``lost`` and ``spooled`` count payloads, so that
-    they add up; ``messages`` (enqueued) and ``backlog`` count messages, which carry several payloads each with `batch`.
+    ``frames`` are those that were read, ``bytes`` what the server sent with all that belongs to it (without TLS, before it is
+    inflated); ``emitted``, ``enqueued``, ``dropped``, ``lost`` and ``spooled`` count payloads, so that they add up; ``messages``
+    (enqueued) and ``backlog`` count messages, which carry several payloads each with `batch`.
+
+    Attributes:
+      since: when ``state`` began (wall-clock seconds).
+      drops: what ``dropped`` is made of, by `ingest.events.DropReason`.
+      reconnect_reasons: what ``reconnects`` is made of, by the `kind` of the reason.
+      backlog_bytes, spool_bytes: in memory, and on disk.
+      oldest_age: seconds since the oldest payload that waits was received; None: none waits.
+      leader: the producer that leads, of this process or another's; "" where none is known.
+      paused: whether an operator has stopped the feed for the time being.
+      gaps: what ``gap_causes`` adds up to, by `ingest.events.GapCause`.
+      ping_rtt: the round trip of the newest ping in seconds; None: none came back yet.
     """
 
     state: str = "IDLE"
+    since: float = 0.0
     frames: int = 0
+    bytes: int = 0
     emitted: int = 0
     enqueued: int = 0
     messages: int = 0
     dropped: int = 0
     lost: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
     reconnects: int = 0
+    reconnect_reasons: Mapping[str, int] = field(default_factory=dict)
     backlog: int = 0
+    backlog_bytes: int = 0
     spooled: int = 0
+    spool_bytes: int = 0
+    oldest_age: float | None = None
+    lease: Lease = "none"
+    leader: str = ""
+    paused: bool = False
+    gaps: int = 0
+    gap_causes: Mapping[str, int] = field(default_factory=dict)
     last_reason: str | None = None
+    ping_rtt: float | None = None
 
 
 def summary_line(feed: str, before: FeedNumbers, now: FeedNumbers, seconds: float) -> str:

@@ -94,15 +94,16 @@ def test_reading_writes_nothing(valkey: Valkey) -> None:
         reader.close()
 
 
-def test_depths_are_ready_and_dead_messages_and_the_head(valkey: Valkey) -> None:
+def test_depths_are_ready_dead_and_delayed_messages_and_the_head(valkey: Valkey) -> None:
     client = valkey.client()
     client.rpush("ns:trades", "first", "second")
     client.zadd("ns:trades.XQ", {"dead": 1.0})
+    client.hset("ns:trades.DQ.msgs", mapping={"third": "x", "fourth": "x", "fifth": "x"})
     client.rpush("other:trades", "not", "ours", "at all")
 
     depths = queue_depths(client, "ns", ["trades", "books"])
 
-    assert depths == {"trades": QueueDepth(2, 1, b"first"), "books": QueueDepth(0, 0, None)}
+    assert depths == {"trades": QueueDepth(2, 1, b"first", 3), "books": QueueDepth(0, 0, None, 0)}
     assert queue_depths(client, "ns", []) == {}
 
 

@@ -44,6 +44,52 @@ def test_every_frame_arrives_once_and_in_order_and_sigterm_is_clean(tmp_path, sh
     assert status["feeds"]["trades"]["enqueued"] == 1000
 
 
+def test_the_snapshot_tells_all_that_is_known_of_a_feed_and_its_queue(tmp_path, shared_valkey):
+    def drop_once(client):
+        if not dropped:
+            dropped.append(True)
+            client.send("first")
+            client.hang_up()
+            return
+        client.send("second")
+
+    dropped, client = [], shared_valkey.client()
+    client.rpush("dramatiq:trades", "a foreign one")
+    with ScriptedServer(drop_once) as server:
+        extra = 'ping_interval = 0.1\n[queues.trades]\nhigh_watermark = 7\n[supervisor]\ngroup = "staging"\n'
+        url = f"{server.url}?token=top-secret"
+        with SupervisorProcess(tmp_path, feeds(url, extra=extra), shared_valkey.url) as supervisor:
+
+            def status():
+                found = read_statuses(client, "dramatiq")
+                return found[0] if found else None
+
+            def settled():
+                seen = status()
+                return seen and seen["feeds"]["trades"]["enqueued"] == 2 and seen["feeds"]["trades"]["ping_rtt"] is not None
+
+            wait_until(settled, 20, "both frames, and a ping that came back")
+            seen = status()
+            assert supervisor.stop() == 0
+    feed = seen["feeds"]["trades"]
+    assert {"state": "READY", "lease": "leads", "paused": False, "actor": "handle", "queue": "trades"}.items() <= feed.items()
+    assert (feed["reconnects"], feed["reconnect_reasons"]) == (1, {"ConnectionDropped": 1})
+    assert (feed["gaps"], feed["gap_causes"]) == (1, {"disconnected": 1})
+    assert (feed["backlog"], feed["backlog_bytes"], feed["spooled"], feed["spool_bytes"], feed["oldest_age"]) == (
+        0,
+        0,
+        0,
+        0,
+        None,
+    )
+    assert (feed["drops"], feed["lost"], feed["leader"] != "") == ({}, 0, True)
+    assert feed["bytes"] >= len("first") + len("second") + 2 * 2
+    assert seen["started_at"] - 1 <= feed["since"] <= seen["at"]
+    assert feed["url"] == f"{server.url}?token=***"
+    assert seen["queues"] == {"trades": {"depth": 3, "delayed": 0, "dead": 0, "high_watermark": 7}}
+    assert (seen["group"], seen["pid"]) == ("staging", supervisor.pid)
+
+
 def test_sigterm_under_load_keeps_a_prefix(tmp_path, shared_valkey):
     with ScriptedServer(counting_for_ever) as server:
         queue = "[queues.trades]\nhigh_watermark = 10_000_000\n"

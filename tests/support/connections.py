@@ -102,6 +102,7 @@ class ScriptedTransport:
         self.closed: tuple[int, str] | None = None
         self.aborted = False
         self.broken = False
+        self.bytes_received = 0
 
     def receive(self, timeout: float | None, *, read: bool = True) -> list[object]:
         self.reads.append(read)

@@ -338,3 +338,16 @@ def test_a_server_that_does_not_read_is_left_though_it_sends_on():
     rig.transport.send = refuse
     assert type(rig.run().reason) is SendTimedOut
     assert rig.sink.payloads == ["a", "b"]
+
+
+def test_bytes_are_counted_over_all_connections_with_what_came_with_no_frame():
+    rig = Rig(script=[["x"], [], ConnectionDropped("gone")])
+    rig.status.bytes = 1000
+
+    def receive(timeout, *, read=True):
+        rig.transport.bytes_received += 7
+        return type(rig.transport).receive(rig.transport, timeout, read=read)
+
+    rig.transport.receive = receive
+    rig.run()
+    assert rig.status.bytes == 1000 + rig.transport.bytes_received > 1014

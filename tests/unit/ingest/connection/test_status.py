@@ -120,3 +120,27 @@ def test_a_stop_and_go_of_full_load_is_not_told(status, told, clock):
         clock.now += 0.03
         status.unblock()
     assert len(told) == before
+
+
+def test_every_state_that_shows_says_since_when(clock, told):
+    status = FeedStatus("trades", told.append, clock, wall=lambda: int(clock.now * 1_000_000))
+    began = clock.now
+    assert status.showing(10.0) == ("IDLE", began)
+    clock.now += 1.0
+    ready(status)
+    clock.now += 1.0
+    assert status.showing(10.0) == ("READY", began + 1.0)
+    status.block()
+    clock.now += 1.0
+    status.block()
+    assert status.showing(10.0) == ("BLOCKED", began + 2.0)
+    status.standby = True
+    clock.now += 1.0
+    status.standby = True
+    assert status.showing(10.0) == ("STANDBY", began + 3.0)
+    with status.calling("on_frame"):
+        clock.now += 11.0
+        assert status.showing(10.0) == ("SLOW_CALLBACK", began + 4.0)
+    status.standby = False
+    status.unblock()
+    assert status.showing(10.0) == ("READY", began + 1.0)

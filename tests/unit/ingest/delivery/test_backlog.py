@@ -45,6 +45,24 @@ class TestOneChain:
         kept.commit(2)
         assert kept.backlog.oldest_us == 1_000_003
 
+    def test_knows_the_oldest_that_waits_on_disk_where_nothing_is_in_memory(self, tmp_path: Path) -> None:
+        left = KeptBacklog(tmp_path, write_ahead=True)
+        left.put(entries(5, 9))
+        assert left.backlog.spool_size > 0
+        left.backlog.save(keeps=True)
+        left.backlog.close()
+
+        kept = KeptBacklog(tmp_path, producer="q", epoch=2)
+        assert (kept.backlog.oldest_us, kept.backlog.oldest_held_us) == (None, 1_000_005)
+        kept.put(entries(1, 1))  # of the younger chain
+        assert kept.backlog.oldest_held_us == 1_000_005
+        [first, _] = kept.backlog.chains
+        assert [entry.seq for entry in kept.backlog.take(first, 3, 1_000_000)] == [5, 6, 7]
+        kept.backlog.commit(first, 6)
+        assert kept.backlog.oldest_held_us == 1_000_007
+        kept.backlog.close()
+        assert kept.backlog.oldest_held_us == 1_000_007
+
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(["put", "take", "commit", "rewind"]), st.integers(1, 7)), max_size=60))
     def test_behaves_as_a_list_with_a_cursor(self, steps: list[tuple[str, int]]) -> None:

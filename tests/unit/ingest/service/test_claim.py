@@ -61,6 +61,17 @@ class TestTaking:
             (one.tenure.leader, 2 * (TELL_INTERVAL - 1)),
         ]
 
+    def test_who_leads_is_known_to_both_and_to_nobody_before_the_first_answer(self, client: redis.Redis) -> None:
+        one, two = Contender(client), Contender(client)
+        assert (one.claim.lease, one.claim.leader) == ("none", "")
+        one.attempt()
+        two.attempt()
+        assert (one.claim.lease, one.claim.leader) == ("leads", one.tenure.leader)
+        assert (two.claim.lease, two.claim.leader) == ("stands_by", one.tenure.leader)
+        one.release()
+        two.attempt()
+        assert (two.claim.lease, two.claim.leader) == ("leads", two.tenure.leader)
+
     def test_given_back_the_next_need_not_wait_and_knows_how_far_it_was(self, client: redis.Redis) -> None:
         one, two = Contender(client), Contender(client)
         one.attempt()

@@ -196,14 +196,6 @@ def test_the_version_is_that_of_the_source_tree():
     assert invoke("--version").stdout == f"dramatiq-websocket {project['version']}\n"
 
 
-def test_the_version_is_that_of_the_distribution_where_there_is_no_source_tree(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
-    monkeypatch.setattr(cli, "version", lambda name: f"7.7 of {name}")
-    assert invoke("--version").stdout == "dramatiq-websocket 7.7 of dramatiq-websocket\n"
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "someone-elses"\nversion = "1"\n')
-    assert invoke("--version").stdout == "dramatiq-websocket 7.7 of dramatiq-websocket\n"
-
-
 def test_the_program_is_called_what_the_user_called_it(monkeypatch):
     names = []
     monkeypatch.setattr(cli, "app", lambda prog_name: names.append(prog_name))
