@@ -49,6 +49,14 @@ class Keys:
         """Dramatiq's sorted set of the ids of a queue's dead letters."""
         return f"{self.namespace}:{queue}.XQ"
 
+    def dead_letter_data(self, queue: str) -> str:
+        """Dramatiq's hash of a queue's dead letters by id."""
+        return f"{self.namespace}:{queue}.XQ.msgs"
+
+    def paused(self, group: str) -> str:
+        """Which feeds of a group are paused (control.py)."""
+        return f"{self.namespace}:__paused__.{group}"
+
     def statuses(self) -> str:
         """The index of what processes tell of themselves (status.py)."""
         return f"{self.namespace}:__status__"
