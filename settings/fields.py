@@ -101,6 +101,11 @@ def is_reference(value: str) -> bool:
     return re.fullmatch(rf"{_MODULE}:{_IDENTIFIER}", value) is not None
 
 
+def is_module(value: str) -> bool:
+    """Tell whether a text has the form of a `Module`."""
+    return re.fullmatch(_MODULE, value) is not None
+
+
 #: A callable or class named as ``"package.module:name"``.
 Reference = Annotated[str, *_reference]
 Module = Annotated[str, *_module]

@@ -6,7 +6,7 @@ The rule: the user's actor modules are imported on a broker that connects to not
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dramatiq
@@ -33,18 +33,22 @@ def check_actors(settings: Settings, middleware: Mapping[str, object]) -> list[P
     ``middleware`` is what ``[broker] middleware`` names: it decides which options an actor may have. Sets Dramatiq's
     global broker, so this is for a process that does nothing else.
     """
+    queues, problems = import_actors(list(enumerate(settings.workers.actors)), middleware)
+    if problems or not settings.workers.actors:
+        return problems
+    return [problem for feed in settings.feeds.values() for problem in compare(feed, queues)]
+
+
+def import_actors(modules: Sequence[tuple[int, str]], middleware: Mapping[str, object]) -> tuple[dict[str, str], list[Problem]]:
+    """Import modules, each with its place in the list, and return the queue of every actor in them, and what is wrong."""
     try:
         broker = OfflineBroker(assemble_middleware((), middleware))
     except MiddlewareRefused as error:
-        return [Problem("broker.middleware", str(error))]
-    if not settings.workers.actors:
-        return []
-    dramatiq.set_broker(broker)
-    problems = [problem for at, name in enumerate(settings.workers.actors) for problem in _import(at, name, broker)]
-    if problems:
-        return problems
-    queues = {name: actor.queue_name for name, actor in broker.actors.items()}
-    return [problem for feed in settings.feeds.values() for problem in compare(feed, queues)]
+        return {}, [Problem("broker.middleware", str(error))]
+    if modules:
+        dramatiq.set_broker(broker)
+    problems = [problem for at, name in modules for problem in _import(at, name, broker)]
+    return {name: actor.queue_name for name, actor in broker.actors.items()}, problems
 
 
 def compare(feed: FeedSettings, queues: Mapping[str, str]) -> Iterable[Problem]:

@@ -16,7 +16,7 @@ from ingest.errors import BrokerError, EndReason
 from ingest.service.actors import check_actors
 from ingest.service.cautions import memory_warnings, queue_names, settings_warnings, spool_warnings
 from ingest.service.probe import probe_feed, probe_redis
-from ingest.service.references import FeedCode, References, resolve_all
+from ingest.service.references import FeedCode, References, middleware_of, resolve_all
 from ingest.service.shadow import ROOT, foreign_workers
 from ingest.telemetry.facts import safe_text
 from settings.masking import mask_url, masked
@@ -44,9 +44,9 @@ def check(settings: Settings) -> References:
         references = resolve_all(settings)
     except SettingsError as error:
         problems += error.problems
-    if references is not None or not settings.broker.middleware:
-        # Without its middleware an actor may seem to have options that nobody knows.
-        problems += check_actors(settings, references.middleware if references is not None else {})
+    middleware = references.middleware if references is not None else middleware_of(settings.broker.middleware)
+    if middleware is not None:  # without it an actor may seem to have options that nobody knows
+        problems += check_actors(settings, middleware)
     if not settings.feeds:
         problems.append(Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]"))
     if settings.workers.actors and (foreign := foreign_workers()) is not None:

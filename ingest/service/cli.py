@@ -77,7 +77,7 @@ def check(
     from ingest.service import check as checking  # what only one command needs is imported by it
 
     with _problems_reported(feeds):
-        settings = load_settings(feeds)
+        settings = load_settings(feeds, actors=True)
         references = checking.check(settings)
     out = checking.make_console(sys.stdout)
     checking.show(settings, out)

@@ -6,7 +6,7 @@ The rule: all that lead nowhere are reported at once, as problems with the path 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,14 @@ def resolve_all(settings: Settings) -> References:
     if resolver.problems:
         raise SettingsError(resolver.problems)
     return references
+
+
+def middleware_of(names: Iterable[str]) -> dict[str, object] | None:
+    """Return what the names of ``[broker] middleware`` stand for, or None where one of them leads nowhere."""
+    try:
+        return {name: resolve(name) for name in names}
+    except ImportRefused:
+        return None
 
 
 class _Resolver:

@@ -73,6 +73,21 @@ def test_a_file_that_is_wrong_starts_nothing(make: Make, tmp_path: Path) -> None
     assert "Error 2" in said, "make repeats our exit code"
 
 
+def test_actors_that_cannot_be_imported_are_told_before_anything_is_started(make: Make, tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    feed = '[feeds.mine]\nurl = "ws://127.0.0.1:1/"\nactor = "handle"\n'
+    own.write_text(feed + 'session = "nowhere.sessions:Mine"\n[workers]\nactors = ["nowhere.actors", "json"]\n')
+    run = make(f"FEEDS={own}", "SECONDS=60")
+    assert run.process.wait(60) == 2
+    said = "\n".join(run.said)
+    assert "2 problems with the settings" in said
+    assert "feeds.mine.session: there is no module 'nowhere'" in said
+    assert "workers.actors[0]: there is no module 'nowhere'" in said
+    assert not any(part in said for part in ("server", "worker   |", "ingest   |", "frames=", "Traceback"))
+    assert "Error 2" in said
+    assert marked(run.mark) == []
+
+
 @pytest.mark.parametrize("name", ["server", "simulator", "ingest", "worker", "worker's child"])
 def test_the_killing_of_a_part_ends_the_others_in_order_and_is_said(make: Make, name: str) -> None:
     run = make()

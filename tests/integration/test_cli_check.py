@@ -66,6 +66,44 @@ def test_names_that_lead_nowhere_are_told_with_all_else_that_is_wrong(tmp_path):
     assert len([problem for problem in problems if "session" in problem]) == 2, "each once"
 
 
+def test_modules_of_actors_are_tried_though_the_rest_is_wrong(tmp_path):
+    (tmp_path / "replacing.py").write_text(
+        "import dramatiq\nfrom dramatiq.brokers.stub import StubBroker\ndramatiq.set_broker(StubBroker())\n"
+    )
+    (tmp_path / "audit.py").write_text(
+        'import dramatiq\nclass Audit(dramatiq.Middleware):\n    actor_options = frozenset({"audited"})\n'
+    )
+    (tmp_path / "audited.py").write_text(ACTOR.replace("default", 'default", audited="yes'))
+    wrong = FEED + "ping_timout = 5\n" + '[workers]\nactors = ["nowhere.actors", 7, "no module", "replacing", "audited"]\n'
+    problems = refused(tmp_path, wrong + '[broker]\nmiddleware = ["audit:Audit"]\n')
+    told = {problem.partition(": ")[0]: problem.partition(": ")[2] for problem in problems}
+    assert len(told) == len(problems), "each once"
+    assert told["feeds.trades.ping_timout"] == "unknown key; did you mean ping_timeout?"
+    assert told["workers.actors[0]"].startswith("there is no module 'nowhere'")
+    assert told["workers.actors[1]"] == "must be text, not the number 7"
+    assert told["workers.actors[2]"].startswith("'no module' is no module name")
+    assert told["workers.actors[3]"].startswith("the module 'replacing' replaces the broker")
+    assert "workers.actors[4]" not in told, "its middleware knows the option"
+
+
+def test_without_their_middleware_modules_of_actors_are_not_judged(tmp_path):
+    (tmp_path / "audited.py").write_text(ACTOR.replace("default", 'default", audited="yes'))
+    more = '[workers]\nactors = ["audited"]\n[broker]\nmiddleware = ["nowhere:Audit"]\n'
+    for wrong in ("", "ping_timout = 5\n"):
+        problems = refused(tmp_path, FEED + wrong + more)
+        assert any(problem.startswith("broker.middleware[0]: there is no module 'nowhere'") for problem in problems)
+        assert not any(problem.startswith("workers.actors") for problem in problems)
+
+
+def test_a_session_that_is_not_there_keeps_no_module_of_actors_from_being_tried(tmp_path):
+    (tmp_path / "audit.py").write_text("import dramatiq\nclass Audit(dramatiq.Middleware): ...\n")
+    (tmp_path / "actors.py").write_text(ACTOR.replace("handle_trade", "handle_trades"))
+    more = 'session = "nowhere:Feed"\n[workers]\nactors = ["actors"]\n[broker]\nmiddleware = ["audit:Audit"]\n'
+    session, actor = refused(tmp_path, FEED + more)
+    assert session.startswith("feeds.trades.session: there is no module 'nowhere'")
+    assert actor.startswith("feeds.trades.actor: no module of [workers] actors has an actor 'handle_trade'")
+
+
 SYNTAX = "feeds.toml: line 2, column 5: Expected '=' after a key in a key/value pair"
 
 

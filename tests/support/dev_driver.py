@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from ingest.tools.dev import embedded
 from ingest.tools.dev import run as run_module
 from ingest.tools.dev.plan import Plan
+from ingest.tools.dev.stop import StopWishes
 from settings.model import BrokerSettings, FeedSettings, Settings, SupervisorSettings
 
 _COMMON = """
@@ -122,7 +123,9 @@ def main(directory: Path, seconds: float | None) -> int:
         embedded=server,
         seconds=seconds,
     )
-    return run_module.run(plan, os.getppid(), sys.stdout)
+    wishes = StopWishes(os.getppid())
+    with wishes.installed():
+        return run_module.run(plan, wishes, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -44,19 +44,22 @@ def run_dev(
         print(problem, file=sys.stderr)
         return 2
     # Only now: these import what the extra brings.
-    from ingest.tools.dev.plan import Refused, Request, make_plan
+    from ingest.tools.dev.check import find_problems
+    from ingest.tools.dev.plan import Refused, Request, make_plan, survey
     from ingest.tools.dev.run import run
-    from ingest.tools.dev.stop import PARENT, parent_of
+    from ingest.tools.dev.stop import PARENT, StopWishes, parent_of
     from ingest.tools.dev.terminal import foreground
 
     environ = dict(os.environ)
     under_make = PARENT in environ
-    parent = parent_of(environ)
+    wishes = StopWishes(parent_of(environ))
     request = Request(feeds, seconds, rate, seed, tuple(symbols), faults, tcp)
     try:
-        plan = make_plan(request, environ, Path.cwd())
+        ground = survey(request, environ, Path.cwd())
+        with foreground(under_make=under_make), wishes.installed():
+            if found := find_problems(ground, wishes):
+                raise Refused("\n".join(found))
+            return run(make_plan(request, ground), wishes, sys.stdout)
     except Refused as error:
         print(error, file=sys.stderr)
         return 2
-    with foreground(under_make=under_make):
-        return run(plan, parent, sys.stdout)

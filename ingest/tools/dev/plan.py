@@ -44,6 +44,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """Where everything is started, its commands by name, and what the environment is; known before the settings are."""
+
+    directory: Path
+    commands: Mapping[str, str]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to run; ``simulator`` is a command's words, or none."""
 
@@ -56,11 +65,15 @@ class Plan:
     seconds: float | None = None
 
 
-def make_plan(request: Request, environ: Mapping[str, str], directory: Path) -> Plan:
-    """Return what to run for a request made in `directory`, whose Procfile counts if it has one."""
+def survey(request: Request, environ: Mapping[str, str], directory: Path) -> Ground:
+    """Return the ground of a request made in `directory`, whose Procfile counts if it has one."""
     root = directory if (directory / "Procfile").is_file() else ROOT
-    commands = _commands(root / "Procfile")
-    env = _environment(request, environ)
+    return Ground(root, _commands(root / "Procfile"), _environment(request, environ))
+
+
+def make_plan(request: Request, ground: Ground) -> Plan:
+    """Return what to run."""
+    env = dict(ground.env)
     settings = _settings(Path(env["FEEDS_FILE"]), env)
     server = None
     if settings.broker.url.get_secret_value() == _SERVER_TO_COME:
@@ -69,7 +82,7 @@ def make_plan(request: Request, environ: Mapping[str, str], directory: Path) -> 
         broker = settings.broker.model_copy(update={"url": SecretStr(server.url)})
         settings = settings.model_copy(update={"broker": broker})
     simulator = () if request.feeds else _simulator(request)
-    return Plan(root, commands, env, settings, server, simulator, request.seconds)
+    return Plan(ground.directory, ground.commands, env, settings, server, simulator, request.seconds)
 
 
 def _environment(request: Request, environ: Mapping[str, str]) -> dict[str, str]:

@@ -43,15 +43,13 @@ class StartFailed(Exception):
     """Something did not come up; the text says what, and its last words."""
 
 
-def run(plan: Plan, parent: int, stream: TextIO) -> int:
-    """Carry out a plan, showing it on ``stream``, until it ends or the process ``parent`` does; return the exit code."""
-    wishes = StopWishes(parent)
-    with wishes.installed():
-        screen = Guarded(make_screen(stream), wishes.ask)
-        try:
-            return Run(plan, screen, wishes)()
-        finally:
-            screen.close(())  # for the terminal's sake, should the run itself have failed
+def run(plan: Plan, wishes: StopWishes, stream: TextIO) -> int:
+    """Carry out a plan, showing it on ``stream``, until it ends or someone wishes so; return the exit code."""
+    screen = Guarded(make_screen(stream), wishes.ask)
+    try:
+        return Run(plan, screen, wishes)()
+    finally:
+        screen.close(())  # for the terminal's sake, should the run itself have failed
 
 
 class Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest.tools import dev
-from ingest.tools.dev.plan import DEMO_FEEDS, ROOT, Plan, Refused, Request, make_plan
+from ingest.tools.dev.plan import DEMO_FEEDS, ROOT, Plan, Refused, Request, make_plan, survey
 
 OWN = """
 [feeds.mine]
@@ -23,7 +23,7 @@ class Planner:
         self.directory = directory
 
     def __call__(self, request: Request, **environ: str) -> Plan:
-        return make_plan(request, environ, self.directory)
+        return make_plan(request, survey(request, environ, self.directory))
 
     def own(self, text: str = OWN) -> Path:
         path = self.directory / "mine.toml"
