@@ -45,7 +45,7 @@ check: install-dev  ## format, lint, types, imports, documentation, unit tests
 unit: install-dev  ## the unit tests alone
 	$(BIN)/python -m pytest -q tests/unit
 
-test: check  ## everything but the slow fault tests
+test: check  ## everything but the slow fault tests; REDIS_SERVER=/usr/bin/redis-server runs them on that instead of the embedded Valkey
 	$(BIN)/python -m pytest -q -n 4 -m "not slow" tests --ignore tests/unit $(PYTEST_ARGS)
 
 faults: install-dev  ## every fault, and what each cost; FAULTS_TABLE=table.md writes it down; WALKS=5000 walks further

@@ -32,6 +32,10 @@ _LONGEST_DETAIL = 200
 #: Redis 6.2 wraps what a command inside a script said: "ERR Error running script (…): @user_script: 9: -OOM command …".
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+ .*)")
 
+#: What a server says where an ACL keeps a script from a command or a key, under the code of all and nothing: up to Redis 7.0
+#: "ERR The user executing the script can't …" (6.2 with "@user_script: 9:" before it), later "ERR ACL failure in script: …".
+_KEPT_BY_ACL = re.compile(r"(?:ACL failure in script|The user executing the script can't).*")
+
 #: Options of redis-py 8 for connections that may be moved to another server; with RESP 2 it refuses them.
 _RESP3_ONLY = ("maint", "orig_", "oss_cluster")
 
@@ -193,7 +197,7 @@ def refusal(text: str) -> BrokerRefused:
     """Return the error that Redis sent as ``text``, its first word being the code."""
     inner = _IN_SCRIPT.search(text)
     said = (inner.group(1) if inner else text)[:_LONGEST_DETAIL]
-    if said.removeprefix("ERR ").startswith("ACL failure in script"):  # under the code of all and nothing
-        return BrokerRefused("NOPERM", said.removeprefix("ERR "))
+    if kept := _KEPT_BY_ACL.search(said):
+        return BrokerRefused("NOPERM", kept.group())
     code, _, detail = said.partition(" ")
     return BrokerRefused(code, detail) if code.isupper() else BrokerRefused("ERR", said)

@@ -11,7 +11,7 @@ from ingest.delivery.core import MOST_REFUSALS, Pace
 from ingest.events import BrokerRecovered, BrokerUnavailable, MessageRejected, QueueForgotten
 from tests.support.delivery import payloads, publishing
 from tests.support.redis_proxy import RedisProxy
-from tests.support.redis_server import Valkey
+from tests.support.redis_server import Valkey, on_every_server
 from tests.support.waiting import wait_until
 
 #: Soon enough for a test, late enough for a busy machine.
@@ -23,6 +23,7 @@ def numbers(last: int) -> list[int]:
     return list(range(1, last + 1))
 
 
+@on_every_server
 def test_lost_replies_double_nothing(shared_valkey: Valkey) -> None:
     with RedisProxy(shared_valkey.path) as proxy, publishing(f"{proxy.url}?{QUICK}", pace=Pace(messages=50)) as feed:
         wait_until(lambda: feed.core.settled, 10, "the join")
@@ -38,6 +39,7 @@ def test_lost_replies_double_nothing(shared_valkey: Valkey) -> None:
     assert feed.told(QueueForgotten) == []
 
 
+@on_every_server
 def test_connections_killed_again_and_again_lose_nothing(shared_valkey: Valkey) -> None:
     client = shared_valkey.client()
     with publishing(shared_valkey.url) as feed:
@@ -81,6 +83,7 @@ def test_an_outage_is_told_and_so_is_its_end(valkey: Valkey) -> None:
     assert len(feed.told(BrokerUnavailable)) == len(feed.told(BrokerRecovered)) == 1
 
 
+@on_every_server
 @pytest.mark.parametrize("busy", [False, True], ids=["quiet", "under load"])
 def test_what_redis_forgot_is_told_and_everything_after_is_in_order(shared_valkey: Valkey, busy: bool) -> None:
     client = shared_valkey.client()
@@ -111,6 +114,7 @@ def test_what_redis_forgot_while_nothing_came_is_told_at_the_end(shared_valkey: 
     assert len(feed.told(QueueForgotten)) == 1
 
 
+@on_every_server
 def test_a_stall_longer_than_the_time_out_doubles_nothing(valkey: Valkey) -> None:
     with publishing(f"{valkey.url}?{QUICK}", pace=PACE) as feed:
         feed.put_numbers(1, 1000)
@@ -126,6 +130,7 @@ def test_a_stall_longer_than_the_time_out_doubles_nothing(valkey: Valkey) -> Non
     assert feed.told(BrokerUnavailable)
 
 
+@on_every_server
 def test_a_flushed_script_costs_a_join_and_nothing_else(shared_valkey: Valkey) -> None:
     client = shared_valkey.client()
     with publishing(shared_valkey.url) as feed:
@@ -137,12 +142,13 @@ def test_a_flushed_script_costs_a_join_and_nothing_else(shared_valkey: Valkey) -
     assert feed.events == []
 
 
+@on_every_server
 def test_without_memory_it_waits_and_then_goes_on(valkey: Valkey) -> None:
     client = valkey.client()
     with publishing(valkey.url) as feed:
         feed.put_numbers(1, 1000)
         feed.emptied()
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "100kb")
         feed.put_numbers(1001, 2000)
         wait_until(lambda: feed.told(BrokerUnavailable), 20, "the refusal")
         client.config_set("maxmemory", "0")

@@ -10,8 +10,10 @@ import redis
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable
 from tests.support.delivery import made_broker, payloads
 from tests.support.lines import Caller
-from tests.support.redis_server import Valkey
+from tests.support.redis_server import Valkey, on_every_server
 from tests.support.waiting import wait_until
+
+pytestmark = on_every_server
 
 
 @pytest.fixture

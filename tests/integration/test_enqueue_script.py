@@ -15,7 +15,9 @@ from ingest.errors import BrokerRefused
 from settings.wire import FORMAT
 from tests.support.delivery import made_broker, payloads, queued
 from tests.support.lines import Caller
-from tests.support.redis_server import Valkey
+from tests.support.redis_server import Valkey, on_every_server
+
+pytestmark = on_every_server
 
 THIRTY_DAYS = 30 * 86_400
 

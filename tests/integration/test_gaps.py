@@ -13,7 +13,7 @@ from ingest.broker.keys import Keys
 from ingest.errors import BrokerError, BrokerRefused
 from tests.support.delivery import queued
 from tests.support.gaps import make_record
-from tests.support.redis_server import Valkey
+from tests.support.redis_server import Valkey, on_every_server
 
 KEYS = Keys("dramatiq")
 GAPS = "dramatiq:__gaps__..trades"
@@ -91,6 +91,7 @@ def test_a_key_of_the_wrong_type_is_refused_before_anything_is_written(client: r
     assert len(queued(client)) == 1
 
 
+@on_every_server
 @pytest.mark.parametrize("command", ["rpush", "hset", "zadd"])
 def test_who_may_not_write_all_of_it_writes_nothing_and_may_try_again(valkey: Valkey, command: str) -> None:
     admin = valkey.client()
@@ -107,7 +108,7 @@ def test_who_may_not_write_all_of_it_writes_nothing_and_may_try_again(valkey: Va
 
 def test_out_of_memory_writes_nothing(valkey: Valkey) -> None:
     client = valkey.client()
-    client.config_set("maxmemory", "1mb")
+    client.config_set("maxmemory", "100kb")  # an empty Redis holds less than a megabyte
     with pytest.raises(BrokerRefused, match="OOM"):
         write(client, make_record(1))
     client.config_set("maxmemory", "0")

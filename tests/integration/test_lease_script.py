@@ -15,8 +15,10 @@ from ingest.broker.scripts import LEASE
 from ingest.errors import BrokerRefused
 from tests.support.delivery import made_broker, payloads
 from tests.support.lines import Caller
-from tests.support.redis_server import Valkey
+from tests.support.redis_server import Valkey, on_every_server
 from tests.support.waiting import wait_until
+
+pytestmark = on_every_server
 
 KEYS = Keys("dramatiq")
 KEY = KEYS.feed("", "trades")

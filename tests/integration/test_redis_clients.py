@@ -22,7 +22,7 @@ from tests.support.tls import Authority
 
 def test_says_what_answered(shared_valkey: Valkey) -> None:
     server = check_server(make_client(shared_valkey.url))
-    assert (server.name, server.maxmemory, server.maxmemory_policy) == ("Valkey", 0, "noeviction")
+    assert (server.name, server.maxmemory, server.maxmemory_policy) == (shared_valkey.product, 0, "noeviction")
     assert server.version.count(".") == 2
 
 
@@ -47,7 +47,7 @@ def test_a_wrong_password_and_a_missing_one(valkey: Valkey) -> None:
         with pytest.raises(BrokerAuthFailed, match=text) as caught:
             check_server(make_client(valkey.url + query))
         assert "xyzzy" not in str(caught.value)
-    assert check_server(make_client(valkey.url + "?password=right")).name == "Valkey"
+    assert check_server(make_client(valkey.url + "?password=right")).name == valkey.product
 
 
 def test_a_server_that_is_too_old() -> None:
@@ -136,7 +136,7 @@ class TestTLS:
         with RedisProxy(shared_valkey.path, authority.server_context("127.0.0.1")) as proxy:
             for options in ({"ca_file": authority.ca_file}, {"verify": False}):
                 with made_broker(proxy.url, **options) as broker:
-                    assert check_server(broker.client).name == "Valkey"
+                    assert check_server(broker.client).name == shared_valkey.product
                     caller = Caller(broker)
                     caller.join()
                     assert caller.call(0, caller.entries(1, 300)).status == "ok"

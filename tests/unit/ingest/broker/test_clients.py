@@ -114,6 +114,13 @@ def test_what_a_command_said_within_a_script_is_found() -> None:
     assert refusal(text).code == "OOM"
     assert refusal("ERR ACL failure in script: User x has no permissions to run the 'rpush' command").code == "NOPERM"
     assert refusal("ACL failure in script: User x has no permissions to run the 'zadd' command").code == "NOPERM"
+    kept = "The user executing the script can't run this command or subcommand"
+    for said in (
+        f"ERR {kept}",
+        f"@user_script: 1: {kept}",
+        f"ERR Error running script (call to f_1): @user_script:1: @user_script: 1: {kept}",
+    ):
+        assert (refusal(said).code, refusal(said).detail) == ("NOPERM", kept)
     assert refusal("WRONGTYPE Operation against a key. script: f, on @user_script:9.").code == "WRONGTYPE"
 
 
