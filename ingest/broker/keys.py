@@ -37,6 +37,14 @@ class Keys:
         """The newest gaps of a feed (gaps.lua)."""
         return f"{self.namespace}:__gaps__.{group}.{feed}"
 
+    def history(self, group: str, feed: str) -> str:
+        """What a feed did over the last hour (history.py)."""
+        return f"{self.namespace}:__history__.{group}.{feed}"
+
+    def connections(self, group: str, feed: str) -> str:
+        """What happened to a feed's connections (history.py)."""
+        return f"{self.namespace}:__connections__.{group}.{feed}"
+
     def heartbeats(self) -> str:
         """Dramatiq's sorted set of workers by their last sign of life."""
         return f"{self.namespace}:__heartbeats__"

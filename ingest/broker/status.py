@@ -5,8 +5,9 @@ Keys, all below the broker's namespace:
 * ``<ns>:__status__.<kind>.<id>``: a string, the snapshot as JSON; expires `RUNNING_TTL` seconds after the
   last one, a final one after `FINAL_TTL`. The expiry is the sign of life.
 * ``<ns>:__status__``: a sorted set, the index: member ``<kind>.<id>``, score the wall-clock second at which that
-  snapshot expires. Writers forget members an hour past it (clocks may differ), so readers need
-  no right to write, and nobody ever walks the key space.
+  snapshot expires, for a final one an hour less. Writers forget members an hour past it (clocks may differ), so readers need
+  no right to write, and nobody ever walks the key space. A member without a snapshot is thus a process of the last hour that
+  ended without a last word: it was killed, or its machine or network is gone.
 
 The rule: readers skip what they do not understand (newer formats, other writers' rubbish).
 """
@@ -17,7 +18,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import redis
@@ -48,6 +50,25 @@ def about_process() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A process that ended without a last word; ``seen`` is when it last gave a sign of life (its own wall clock, seconds)."""
+
+    kind: str
+    id: str
+    seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All processes at one moment; ``ages`` are seconds since each snapshot was written, by Redis's clock and nobody else's."""
+
+    at: float
+    statuses: Sequence[Mapping[str, Any]]
+    ages: Mapping[str, float]
+    gone: Sequence[Gone] = ()
+
+
 def publish_status(
     client: redis.Redis,
     namespace: str,
@@ -63,7 +84,7 @@ def publish_status(
     member, keys = f"{kind}.{id}", Keys(namespace)
     with translated(), client.pipeline(transaction=True) as pipe:
         pipe.set(keys.status(member), json.dumps({**snapshot, **head}), ex=ttl)
-        pipe.zadd(keys.statuses(), {member: now + ttl})
+        pipe.zadd(keys.statuses(), {member: now + ttl - (INDEX_MARGIN if final else 0)})
         pipe.zremrangebyscore(keys.statuses(), "-inf", now - INDEX_MARGIN)
         pipe.expire(keys.statuses(), FINAL_TTL + INDEX_MARGIN)
         pipe.execute()
@@ -71,13 +92,57 @@ def publish_status(
 
 def read_statuses(client: redis.Redis, namespace: str) -> list[dict[str, Any]]:
     """Return the snapshots that have not expired, ordered by kind and id; two round trips. Raises `BrokerError`."""
-    keys = Keys(namespace)
+    return [status for status, _ in _read(client, Keys(namespace), _members(client, Keys(namespace)))]
+
+
+def read_processes(client: redis.Redis, namespace: str) -> Reading:
+    """Return the same with the age of each, and who is gone; two round trips, reads only. Raises `BrokerError`."""
+    keys, now = Keys(namespace), time.time()
+    members = _members(client, keys)
+    read = _read(client, keys, members)
+    ages = {str(status["id"]): age for status, age in read}
+    known = {f"{status['kind']}.{status['id']}" for status, _ in read}
+    gone = [
+        Gone(*member.partition(".")[::2], expired - RUNNING_TTL)
+        for member, expired in members.items()
+        if member not in known and now - INDEX_MARGIN <= expired <= now
+    ]
+    return Reading(now, [status for status, _ in read], ages, gone)
+
+
+def slowest_lags(statuses: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Return by feed the lag from the wire to the actor (p50, p99, in milliseconds) of the slowest worker that runs."""
+    slowest: dict[str, tuple[float, float]] = {}
+    for status in statuses:
+        feeds = status.get("feeds") if status["kind"] == "worker" and not status["final"] else None
+        for feed, numbers in feeds.items() if isinstance(feeds, dict) else ():
+            lag = numbers.get("lag_ms") if isinstance(numbers, dict) else None
+            if isinstance(lag, dict) and isinstance(lag.get("p50"), (int, float)) and isinstance(lag.get("p99"), (int, float)):
+                p50, p99 = slowest.get(feed, (0.0, 0.0))
+                slowest[feed] = max(p50, lag["p50"]), max(p99, lag["p99"])
+    return slowest
+
+
+def _members(client: redis.Redis, keys: Keys) -> dict[str, float]:
+    """Return the index."""
     with translated():
-        members = cast("list[bytes | str]", client.zrange(keys.statuses(), 0, -1))
-        names = [member.decode() if isinstance(member, bytes) else member for member in members]
-        texts = client.mget([keys.status(name) for name in names]) if names else []
-    statuses = [status for text in texts if text is not None and (status := _parse(text)) is not None]
-    return sorted(statuses, key=lambda status: (str(status["kind"]), str(status["id"])))
+        members = cast("list[tuple[bytes | str, float]]", client.zrange(keys.statuses(), 0, -1, withscores=True))
+    return {member.decode() if isinstance(member, bytes) else member: score for member, score in members}
+
+
+def _read(client: redis.Redis, keys: Keys, members: Mapping[str, float]) -> list[tuple[dict[str, Any], float]]:
+    """Return the snapshots of members and the age of each."""
+    if not members:
+        return []
+    names = [keys.status(member) for member in members]
+    with translated(), client.pipeline(transaction=False) as pipe:
+        pipe.mget(names)
+        for name in names:
+            pipe.pttl(name)
+        texts, *left = pipe.execute()
+    pairs = ((status, ms) for text, ms in zip(texts, left, strict=True) if text is not None and (status := _parse(text)))
+    read = [(status, max(0.0, (FINAL_TTL if status["final"] else RUNNING_TTL) - ms / 1000)) for status, ms in pairs]
+    return sorted(read, key=lambda each: (str(each[0]["kind"]), str(each[0]["id"])))
 
 
 def _parse(text: bytes | str) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ The rule: everything that can be wrong with the settings, the user's code or Red
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from ingest.errors import BrokerError
 from ingest.service.cautions import memory_warnings, settings_warnings, spool_warnings
 from ingest.service.feed_builder import FeedBuilder, open_spools
 from ingest.service.gap_writer import GapWriter
+from ingest.service.historian import Historian
 from ingest.service.keeper import Keeper
 from ingest.service.references import References, resolve_all
 from ingest.service.reporter import Reporter
@@ -78,7 +81,9 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
     cautions = (*settings_warnings(settings), *spool_warnings(settings, left_over), *memory_warnings(settings, server))
     for caution in cautions:
         log_event(logging.WARNING, "settings_warning", {"detail": caution})
-    bus = Bus(_sinks(references))
+    client = _make_client(settings, timeout=REPORT_TIMEOUT)
+    history = _historian(settings, feeds, client, broker)
+    bus = Bus([*_sinks(references), history])
     gaps = _gap_writer(settings, feeds, broker, bus)
     builder = FeedBuilder(settings, broker, gaps, bus)
     built = [builder.build(feed, references.feeds[feed.name], spools.get(feed.name)) for feed in feeds]
@@ -89,8 +94,15 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
         each.tenure.on_lost = keeper.wake
     watches = [QueueWatch(feed.label, feed.queue, settings.queue(feed.queue).high_watermark) for feed in _one_a_queue(feeds)]
     runners = [each.runner for each in built]
-    client = _make_client(settings, timeout=REPORT_TIMEOUT)
-    reporter = Reporter(client, settings.broker.namespace, runners, watches, bus.publish, group=settings.supervisor.group)
+    reporter = Reporter(
+        client,
+        settings.broker.namespace,
+        runners,
+        watches,
+        bus.publish,
+        group=settings.supervisor.group,
+        history=history,
+    )
     return Plant(runners, keeper, gaps, reporter, bus, broker)
 
 
@@ -141,6 +153,11 @@ def _sinks(references: References) -> list[Sink]:
 
 def _one_a_queue(feeds: Sequence[FeedSettings]) -> list[FeedSettings]:
     return list({feed.queue: feed for feed in reversed(feeds)}.values())
+
+
+def _historian(settings: Settings, feeds: Sequence[FeedSettings], client: redis.Redis, broker: RateLimitedBroker) -> Historian:
+    labels = {feed.label: feed.name for feed in feeds}
+    return Historian(client, broker.keys, settings.supervisor.group, labels, f"{socket.gethostname()}:{os.getpid()}")
 
 
 def _gap_writer(settings: Settings, feeds: Sequence[FeedSettings], broker: RateLimitedBroker, bus: Bus) -> GapWriter:

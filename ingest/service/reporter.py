@@ -18,6 +18,7 @@ from ingest.broker.status import about_process, publish_status
 from ingest.clock import Monotonic, monotonic
 from ingest.errors import BrokerError
 from ingest.events import Publish
+from ingest.service.historian import Historian
 from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
 from settings.masking import mask_url
@@ -38,6 +39,7 @@ class Reporter:
         publish: Publish,
         *,
         group: str = "",
+        history: Historian | None = None,
         clock: Monotonic = monotonic,
     ) -> None:
         self._client = client
@@ -45,6 +47,7 @@ class Reporter:
         self._runners = runners
         self._watches = watches
         self._publish = publish
+        self._history = history
         self._clock = clock
         self._process = about_process() | {"group": group}
         self._id = f"{self._process['host']}:{self._process['pid']}:{secrets.token_hex(4)}"
@@ -60,7 +63,11 @@ class Reporter:
             depths = queue_depths(self._client, self._namespace, [watch.queue for watch in self._watches])
             publish_status(self._client, self._namespace, "supervisor", self._id, self._snapshot(depths), final)
         except BrokerError:
+            if self._history is not None:
+                self._history.skip(self._runners)
             return False  # the publishers tell of it; the snapshot in Redis expires by itself
+        if self._history is not None:
+            self._history.write(self._runners, depths)
         now = self._clock()
         for watch in self._watches:
             for event in watch.observe(depths[watch.queue], now):

@@ -9,7 +9,15 @@ import pytest
 import redis
 
 from ingest.broker.queues import QueueDepth, queue_depths
-from ingest.broker.status import FINAL_TTL, FORMAT, RUNNING_TTL, publish_status, read_statuses
+from ingest.broker.status import (
+    FINAL_TTL,
+    FORMAT,
+    RUNNING_TTL,
+    publish_status,
+    read_processes,
+    read_statuses,
+    slowest_lags,
+)
 from ingest.errors import BrokerError
 from tests.support.redis_server import Valkey
 
@@ -66,6 +74,52 @@ def test_the_index_forgets_who_has_long_gone(valkey: Valkey) -> None:
     publish_status(client, "ns", "worker", "a", {})
 
     assert client.zrange("ns:__status__", 0, -1) == [b"worker.a"]
+
+
+def test_who_was_killed_is_known_for_an_hour_and_who_ended_in_order_is_forgotten(valkey: Valkey) -> None:
+    client = valkey.client()
+    for id_ in ("h:1:running", "h:2:killed", "h:3:ended"):
+        publish_status(client, "ns", "supervisor", id_, {})
+    publish_status(client, "ns", "supervisor", "h:3:ended", {}, final=True)
+    client.delete("ns:__status__.supervisor.h:2:killed")  # as the expiry does
+    assert read_processes(client, "ns").gone == []  # it may be a moment between snapshot and index
+
+    client.zincrby("ns:__status__", -RUNNING_TTL - 60, "supervisor.h:2:killed")  # as time does
+    client.zincrby("ns:__status__", -FINAL_TTL - 1, "supervisor.h:3:ended")
+    client.delete("ns:__status__.supervisor.h:3:ended")
+
+    reading = read_processes(client, "ns")
+    assert [status["id"] for status in reading.statuses] == ["h:1:running"]
+    [gone] = reading.gone
+    assert (gone.kind, gone.id) == ("supervisor", "h:2:killed")
+    assert reading.at - gone.seen == pytest.approx(70, abs=5)
+
+
+def test_ages_are_by_redis_s_clock(valkey: Valkey) -> None:
+    client = valkey.client()
+    publish_status(client, "ns", "supervisor", "running", {})
+    publish_status(client, "ns", "worker", "ended", {}, final=True)
+    client.pexpire("ns:__status__.supervisor.running", RUNNING_TTL * 1000 - 4000)
+    client.pexpire("ns:__status__.worker.ended", FINAL_TTL * 1000 - 30_000)
+
+    ages = read_processes(client, "ns").ages
+
+    assert ages == {"running": pytest.approx(4, abs=2), "ended": pytest.approx(30, abs=2)}
+
+
+def test_the_slowest_worker_that_runs_gives_the_lag() -> None:
+    head = {"format": 1, "kind": "worker", "at": 1.0, "final": False}
+    one = {**head, "id": "a", "feeds": {"trades": {"lag_ms": {"p50": 1.0, "p99": 9.0}}, "book": {"lag_ms": None}}}
+    other = {
+        **head,
+        "id": "b",
+        "feeds": {"trades": {"lag_ms": {"p50": 2.0, "p99": 3.0}}, "odd": 7, "old": {"lag_ms": {"p50": 1}}},
+    }
+    ended = {**head, "id": "c", "final": True, "feeds": {"trades": {"lag_ms": {"p50": 50.0, "p99": 50.0}}}}
+    odd = {**head, "id": "d", "feeds": [1]}
+    supervisor = {**head, "id": "e", "kind": "supervisor", "feeds": {"trades": {"lag_ms": {"p50": 70.0, "p99": 70.0}}}}
+
+    assert slowest_lags([one, other, ended, odd, supervisor]) == {"trades": (2.0, 9.0)}
 
 
 @pytest.mark.parametrize(

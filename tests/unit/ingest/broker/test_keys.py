@@ -12,4 +12,6 @@ def test_names() -> None:
     assert keys.rate("q") == "ns:__rate__.q"
     assert keys.feed("blue", "trades") == "ns:__feed__.blue.trades"
     assert keys.gaps("blue", "trades") == "ns:__gaps__.blue.trades"
+    assert keys.history("blue", "trades") == "ns:__history__.blue.trades"
+    assert keys.connections("blue", "trades") == "ns:__connections__.blue.trades"
     assert keys.feed("", "trades") == "ns:__feed__..trades"
