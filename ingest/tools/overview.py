@@ -125,6 +125,7 @@ def _feed(
         for_seconds=max(0.0, teller.at - since + teller.age) if teller is not None and since else None,
         lead=lead.name if lead is not None else "",
         standbys=sorted(each.name for each in supervisors if each is not lead and each.stands_by(name)),
+        failed_on=sorted(each.name for each in supervisors if each.alive and text(each.feed(name), "state") == "FAILED"),
         told_by=teller.name if teller is not None else "",
         alive=any(each.alive for each in supervisors),
         paused=any(each.feed(name).get("paused") is True for each in supervisors if each.alive),

@@ -52,6 +52,7 @@ class FeedView:
     Attributes:
       for_seconds: how long the state has lasted; None where nobody tells.
       lead: who leads, as ``host:pid``; "" where nobody does.
+      standbys, failed_on: who waits to lead, and who has given the feed up.
       alive: whether any supervisor that has the feed runs.
       processed, failed, lag_p50, lag_p99: go by the feed's name alone: workers do not know of groups.
     """
@@ -62,6 +63,7 @@ class FeedView:
     for_seconds: float | None = None
     lead: str = ""
     standbys: Sequence[str] = ()
+    failed_on: Sequence[str] = ()
     told_by: str = ""
     alive: bool = False
     paused: bool = False
@@ -132,6 +134,10 @@ class Overview:
     queues: Sequence[QueueView] = ()
     supervisors: Sequence[Process] = ()
     workers: Sequence[Process] = ()
+
+    @property
+    def everybody(self) -> Sequence[Process]:
+        return [*self.supervisors, *self.workers]
 
     @property
     def empty(self) -> bool:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from ingest.clock import Monotonic, monotonic
 from ingest.tools.dev.progress import FeedNumbers
+from ingest.tools.show import printable
 
 #: Seconds between two lines of numbers where there is no terminal.
 PLAIN_EVERY = 5.0
@@ -157,11 +158,6 @@ def summary(feeds: Sequence[FeedNumbers]) -> str:
     ]
     parts += [f"{feed.name}={feed.state}" + (f" ({_reason(feed)})" if _reason(feed) else "") for feed in feeds if not feed.ready]
     return " ".join(parts)
-
-
-def printable(text: str) -> str:
-    """Replace what would move the cursor or colour the screen: a server's text may be in a log line."""
-    return "".join(char if char.isprintable() else " " if char == "\t" else "�" for char in text)
 
 
 def _reason(feed: FeedNumbers) -> str | None:
