@@ -24,18 +24,23 @@ __all__ = ["Problem", "Settings", "SettingsError", "load"]
 _INJECTED = ("name", "secrets")
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] = os.environ, *, spools: bool = True) -> Settings:
+def load(
+    path: Path | None = None, environ: Mapping[str, str] = os.environ, *, spools: bool = True, needed: bool = True
+) -> Settings:
     """Return the settings of a file (by default FEEDS_FILE, or feeds.toml); `SettingsError` with every problem.
 
     ``spools``: whether this process, or one like it, will write to the feeds' spool folders, so that they must be there.
+    ``needed``: whether there must be a file; if not, and none is named nor is there a feeds.toml, the environment is all.
     """
     problems: list[Problem] = []
     try:
         Environment.read(environ)
     except SettingsError as error:
         problems += error.problems
+    file = path if path is not None else feeds_file(environ)
+    absent = not needed and path is None and not environ.get("FEEDS_FILE") and not file.exists()
     try:
-        document = read_document(path if path is not None else feeds_file(environ))
+        document = {} if absent else read_document(file)
     except SettingsError as error:
         raise SettingsError([*problems, *error.problems]) from None
     settings, found = _validated(document, environ, spools)

@@ -145,6 +145,40 @@ def gaps(
         listing.show_gaps(found, checking.make_console(sys.stdout))
 
 
+@app.command(epilog="Example: python -m ingest status --json | jq -r .headline")
+def status(
+    feeds: FeedsOption = None,
+    feed: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This feed alone; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all that is known.")] = False,
+) -> None:
+    """Say in one sentence what is wrong and what helps, and show feeds, queues and processes of all machines.
+
+    Takes Redis from the settings file, or without one from REDIS_URL, and waits some two seconds for rates. Exit code 0 if all
+    is well, 1 if something is wrong, 2 if Redis does not answer. Nothing is changed.
+    """
+    from ingest.service.looking import look_settings, run_status
+
+    with _problems_reported(feeds):
+        settings = look_settings(feeds)
+    raise typer.Exit(run_status(settings, feed or (), as_json=as_json))
+
+
+@app.command(epilog="Example: python -m ingest top --feed trades")
+def top(
+    feeds: FeedsOption = None,
+    feed: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This feed alone; may be repeated.")] = None,
+) -> None:
+    """Show the same live, in a terminal of 80 columns or more, until q or Ctrl-C.
+
+    Needs the extra "top". While Redis does not answer it says so, and goes on by itself. Nothing is changed.
+    """
+    from ingest.service.looking import look_settings, run_top
+
+    with _problems_reported(feeds):
+        settings = look_settings(feeds)
+    raise typer.Exit(run_top(settings, feed or ()))
+
+
 @app.command(epilog="Example: python -m ingest dev --seconds 20 --faults")
 def dev(
     feeds: Annotated[

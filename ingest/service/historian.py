@@ -14,7 +14,6 @@ from types import MappingProxyType
 
 import redis
 
-from ingest import events
 from ingest.broker.history import INTERVAL, LONGEST_DETAIL, MOST_HAPPENINGS, Happening, Point, write_history
 from ingest.broker.keys import Keys
 from ingest.broker.queues import QueueDepth
@@ -23,22 +22,24 @@ from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.errors import BrokerError
 from ingest.events import Event
 from ingest.service.runner import FeedRunner
-from ingest.telemetry.facts import event_fields
+from ingest.telemetry.facts import event_fields, event_name
 from ingest.telemetry.summary import FeedNumbers
 
-#: What of all events belongs to the history of a connection, and the word for it there.
+#: What of all events (by their names) belongs to the history of a connection, and the word for it there.
 WORDS = MappingProxyType(
     {
-        events.ConnectionReady: "ready",
-        events.ConnectionLost: "lost",
-        events.ConnectionFailed: "failed",
-        events.FeedGaveUp: "gave up",
-        events.FeedRestarted: "crashed",
-        events.FeedBlocked: "blocked",
-        events.FeedUnblocked: "unblocked",
-        events.LeaseTaken: "leads",
-        events.LeaseLost: "lead lost",
-        events.FeedNameTaken: "name taken",
+        "connection_ready": "ready",
+        "connection_lost": "lost",
+        "connection_failed": "failed",
+        "feed_gave_up": "gave up",
+        "feed_restarted": "crashed",
+        "feed_blocked": "blocked",
+        "feed_unblocked": "unblocked",
+        "feed_paused": "paused",
+        "feed_resumed": "resumed",
+        "lease_taken": "leads",
+        "lease_lost": "lead lost",
+        "feed_name_taken": "name taken",
     }
 )
 
@@ -87,7 +88,7 @@ class Historian:
 
     def handle(self, event: Event) -> None:
         """Remember an event that belongs to the history; of more than fit into it, the oldest go."""
-        word, feed = WORDS.get(type(event)), self._feeds.get(event.telemetry_id)
+        word, feed = WORDS.get(event_name(type(event))), self._feeds.get(event.telemetry_id)
         if word is None or feed is None:
             return
         happening = Happening(at=event.at, what=word, detail=_detail(event), where=self._where)

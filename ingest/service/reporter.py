@@ -78,6 +78,7 @@ class Reporter:
         return {
             "feeds": {runner.settings.name: asdict(runner.numbers()) | _where(runner.settings) for runner in self._runners},
             "queues": {watch.queue: _shown(watch, depths[watch.queue]) for watch in self._watches},
+            "history_dropped": self._history.dropped if self._history is not None else 0,
             **self._process,
         }
 

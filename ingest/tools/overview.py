@@ -177,7 +177,7 @@ def _says_most(told: Told, feed: str) -> tuple[bool, bool, bool, float]:
 def _rate(processes: Sequence[Told], feed: str, key: str) -> float | None:
     """Return the sum of the rates that are known; None if none is."""
     rates = [rate for each in processes if (rate := each.rate(feed, key)) is not None]
-    return sum(rates) if rates else None
+    return round(sum(rates), 2) if rates else None
 
 
 def _sums(supervisors: Sequence[Told], feed: str, key: str) -> dict[str, int]:
