@@ -53,11 +53,37 @@ def _context(settings: TLSSettings, state: tuple[tuple[int, int], ...]) -> ssl.S
         with _naming("ciphers", settings.ciphers):
             context.set_ciphers(settings.ciphers)
     if settings.client_cert:
-        # Always with a password: without one OpenSSL would ask for it on the terminal, and wait.
-        password = settings.client_key_password.get_secret_value() if settings.client_key_password else ""
         with _naming("client_cert", settings.client_cert):
-            context.load_cert_chain(settings.client_cert, settings.client_key, password)
+            _load_client(context, settings, settings.client_cert)
     return context
+
+
+def _load_client(context: ssl.SSLContext, settings: TLSSettings, certificate: str) -> None:
+    """Load our certificate and its key; a password that is wrong or missing is told as such, which OpenSSL does not."""
+    # Always with a password: without one OpenSSL would ask for it on the terminal, and wait.
+    password = _Password(settings.client_key_password.get_secret_value() if settings.client_key_password else "")
+    try:
+        context.load_cert_chain(certificate, settings.client_key, password)
+    except (ssl.SSLError, ValueError) as error:  # ValueError: a password of more than 1023 bytes
+        if not password.asked or (isinstance(error, ssl.SSLError) and reason_of(error)):
+            raise
+        key = "client_key" if settings.client_key else "client_cert"
+        file = settings.client_key or certificate
+        if not settings.client_key_password:
+            raise DialFailed("tls", f"tls.{key} = {file!r}: the key is encrypted; set tls.client_key_password") from error
+        raise DialFailed("tls", f"tls.client_key_password: it does not open the key in {file!r}") from error
+
+
+class _Password:
+    """Gives the password where a key is encrypted, and knows that it was asked."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.asked = False
+
+    def __call__(self) -> str:
+        self.asked = True
+        return self._text
 
 
 @contextmanager
@@ -67,8 +93,8 @@ def _naming(key: str, value: str) -> Iterator[None]:
         yield
     except ssl.SSLError as error:
         raise DialFailed("tls", f"tls.{key} = {value!r}: {reason_of(error) or 'not usable'}") from error
-    except (OSError, ValueError) as error:  # ValueError: a password of more than 1023 bytes
-        raise DialFailed("tls", f"tls.{key} = {value!r}: {describe(error) if isinstance(error, OSError) else error}") from error
+    except OSError as error:
+        raise DialFailed("tls", f"tls.{key} = {value!r}: {describe(error)}") from error
 
 
 def reason_of(error: ssl.SSLError) -> str:

@@ -121,6 +121,24 @@ def test_a_client_certificate_is_shown(authority: Authority) -> None:
     assert "certificate required" in error.detail or "reset" in error.detail
 
 
+def test_an_encrypted_client_key_is_opened_with_its_password(authority: Authority) -> None:
+    password = "pass word of the key"
+    certificate, key = authority.files("locked.example.com", password)
+    tls = {"ca_file": authority.ca_file, "client_cert": certificate, "client_key": key}
+    with websockets_server(ssl=authority.server_context("localhost", client_certificates=True)) as port:
+        assert echoed(port, **tls, client_key_password=password) == ["hello"]
+        for wrong in ("wr0ng-s3cret", "", None):
+            given = {} if wrong is None else {"client_key_password": wrong}
+            error = dial_error(DialFailed, f"wss://localhost:{port}/", tls={**tls, **given})
+            assert error.step == "tls"
+            assert error.detail == (
+                f"tls.client_key_password: it does not open the key in {key!r}"
+                if wrong
+                else f"tls.client_key = {key!r}: the key is encrypted; set tls.client_key_password"
+            )
+            assert "wr0ng-s3cret" not in f"{error} {error!r}"
+
+
 def test_versions_below_min_version_are_refused(authority: Authority) -> None:
     context = authority.server_context("localhost")
     context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 import trustme
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 
 class Authority:
@@ -26,10 +27,13 @@ class Authority:
             self._ca.configure_trust(context)
         return context
 
-    def files(self, name: str) -> tuple[str, str]:
-        """Return the files of a certificate for ``name``, and of its key."""
+    def files(self, name: str, password: str | None = None) -> tuple[str, str]:
+        """Return the files of a certificate for ``name``, and of its key, which a password encrypts."""
         certificate, key = self._directory / f"{name}.pem", self._directory / f"{name}.key"
         issued = self._ca.issue_cert(name)
         issued.cert_chain_pems[0].write_to_path(certificate)
         issued.private_key_pem.write_to_path(key)
+        if password is not None:
+            private = load_pem_private_key(key.read_bytes(), None)
+            key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())))
         return str(certificate), str(key)

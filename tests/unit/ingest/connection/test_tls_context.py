@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from ingest.connection.tls_context import context_for
 from ingest.errors import DialFailed
@@ -27,11 +26,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def locked(authority: Authority) -> tuple[str, str]:
     """The files of a client's certificate, and of its key, which is encrypted."""
-    certificate, key = authority.files("client.example.com")
-    private = load_pem_private_key(Path(key).read_bytes(), None)
-    encryption = BestAvailableEncryption(PASSWORD.encode())
-    Path(key).write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
-    return certificate, key
+    return authority.files("client.example.com", PASSWORD)
 
 
 def tls(**settings: Any) -> TLSSettings:
@@ -99,9 +94,29 @@ def test_an_encrypted_key_opens_with_its_password_only(locked: tuple[str, str]) 
     context_for(tls(client_cert=certificate, client_key=key, client_key_password=PASSWORD))
 
     for wrong in ("wr0ng", "x" * 2000):
-        with pytest.raises(DialFailed, match=r"tls\.client_cert") as raised:
+        with pytest.raises(DialFailed) as raised:
             context_for(tls(client_cert=certificate, client_key=key, client_key_password=wrong))
+        assert raised.value.detail == f"tls.client_key_password: it does not open the key in {key!r}"
         assert wrong not in f"{raised.value} {raised.value!r}"
+
+
+def test_an_encrypted_key_in_the_certificates_own_file(locked: tuple[str, str], tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"".join(Path(file).read_bytes() for file in locked))
+    context_for(tls(client_cert=str(both), client_key_password=PASSWORD))
+    with pytest.raises(DialFailed) as raised:
+        context_for(tls(client_cert=str(both)))
+
+    assert raised.value.detail == f"tls.client_cert = {str(both)!r}: the key is encrypted; set tls.client_key_password"
+
+
+def test_what_is_wrong_besides_the_password_is_not_blamed_on_it(authority: Authority, locked: tuple[str, str]) -> None:
+    _, key = locked
+    certificate, _ = authority.files("another.example.com")
+    with pytest.raises(DialFailed) as raised:
+        context_for(tls(client_cert=certificate, client_key=key, client_key_password=PASSWORD))
+
+    assert raised.value.detail == f"tls.client_cert = {certificate!r}: key values mismatch"
 
 
 def test_a_key_without_its_password_is_an_error_and_no_question_on_the_terminal(locked: tuple[str, str]) -> None:
@@ -116,5 +131,5 @@ def test_a_key_without_its_password_is_an_error_and_no_question_on_the_terminal(
     command = [sys.executable, "-c", code, certificate, key]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.PIPE, check=True)
 
-    assert "tls.client_cert" in result.stdout
+    assert "the key is encrypted; set tls.client_key_password" in result.stdout
     assert "pass phrase" not in result.stdout + result.stderr
