@@ -23,6 +23,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOpened(Event):
+    """The server has upgraded the connection, ``seconds`` after the dial began; the bootstrap comes next."""
+
+    url: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapSent(Event):
+    """The ``frames`` that `on_upgrade` returned are on their way."""
+
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionReady(Event):
     """Success: the bootstrap is sent, and confirmed where the session awaits that."""
 
@@ -91,15 +106,27 @@ class FeedRestarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerFailed(Event):
-    """The user's code raised; ``where`` is the callback's name."""
+    """The user's code raised; ``where`` is the callback's name.
+
+    ``frame`` is the beginning of what it was called with, if that was a frame; no log shows it.
+    """
 
     where: str
     cause: BaseException
+    frame: str | bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSlow(Event):
     """A callback has been running for ``seconds``, longer than ``open_timeout``."""
+
+    where: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackReturned(Event):
+    """A callback of which `CallbackSlow` was told is over, after about ``seconds``."""
 
     where: str
     seconds: float
@@ -178,6 +205,13 @@ class LeaseTaken(Event):
 
     producer: str
     before: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseReleased(Event):
+    """This process has given the lead of the feed back: at its end, or because the feed gave up."""
+
+    producer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

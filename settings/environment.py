@@ -23,16 +23,21 @@ LEVEL = "INFO"
 FORMATS = ("console", "json")
 FORMAT: LogFormat = "console"
 
+#: Where health and metrics are told by default: to this machine alone.
+HEALTH_HOST = "127.0.0.1"
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """FEEDS_FILE, REDIS_URL, SENTRY_DSN, LOG_LEVEL and LOG_FORMAT; empty is the same as unset."""
+    """FEEDS_FILE, REDIS_URL, SENTRY_DSN, LOG_LEVEL, LOG_FORMAT, HEALTH_PORT and HEALTH_HOST; empty is the same as unset."""
 
     feeds_file: Path = Path("feeds.toml")
     redis_url: SecretStr | None = None
     sentry_dsn: SecretStr | None = None
     log_level: str = LEVEL
     log_format: LogFormat = FORMAT
+    health_port: int | None = None
+    health_host: str = HEALTH_HOST
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Environment:
@@ -44,6 +49,9 @@ class Environment:
             for name, value, legal in (("LOG_LEVEL", level, LEVELS), ("LOG_FORMAT", log_format, FORMATS))
             if value not in legal
         ]
+        port = environ.get("HEALTH_PORT", "").strip()
+        if port and not _is_port(port):
+            problems.append(Problem("HEALTH_PORT", "must be a TCP port, 0 to 65535 (0: any that is free)"))
         dsn = _secret(environ, "SENTRY_DSN")
         if dsn is not None and not _is_dsn(dsn.get_secret_value()):
             problems.append(
@@ -57,6 +65,8 @@ class Environment:
             sentry_dsn=dsn,
             log_level=level,
             log_format=cast(LogFormat, log_format),
+            health_port=int(port) if port else None,
+            health_host=environ.get("HEALTH_HOST", "").strip() or HEALTH_HOST,
         )
 
 
@@ -72,6 +82,10 @@ def on_dyno(environ: Mapping[str, str] = os.environ) -> bool:
 
 def _secret(environ: Mapping[str, str], name: str) -> SecretStr | None:
     return SecretStr(environ[name]) if environ.get(name) else None
+
+
+def _is_port(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) <= 5 and int(value) <= 65535
 
 
 def _is_dsn(value: str) -> bool:

@@ -109,6 +109,8 @@ class WorkersSettings(Table):
     """Modules with your actors."""
     wake: bool = True
     """Wait for messages on a connection of its own for each queue; false to poll as Dramatiq does."""
+    prometheus: bool = False
+    """Use Dramatiq's own Prometheus middleware, with the lag and the counts of each feed beside what it measures itself."""
 
 
 class SupervisorSettings(Table):
@@ -120,6 +122,10 @@ class SupervisorSettings(Table):
     """Seconds without a sign of life after which another supervisor takes over a feed."""
     shutdown_timeout: Timeout = 20.0
     """Seconds in which an orderly stop flushes what was read."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """TCP port for /live, /ready and /metrics, 0 for any that is free; by default the environment's HEALTH_PORT, or none."""
+    health_host: Annotated[str, Field(min_length=1)] | None = None
+    """Address on which that port listens; by default the environment's HEALTH_HOST, or 127.0.0.1: this machine alone."""
 
 
 class TelemetrySettings(Table):

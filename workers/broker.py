@@ -7,26 +7,39 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from ingest.broker.assembly import assemble_middleware
+from ingest.broker.assembly import assemble_middleware, is_worker_metrics
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.status import about_process, publish_status
 from settings.model import BrokerSettings
+from workers.exposition import worker_metrics
 from workers.middleware.frame_context import FrameContext
 from workers.middleware.frame_metrics import FrameMetrics
 from workers.reporter import Snapshot
 
 
-def build_broker(settings: BrokerSettings, extensions: Mapping[str, object], wake: bool = True) -> RateLimitedBroker:
+def build_broker(
+    settings: BrokerSettings,
+    extensions: Mapping[str, object],
+    wake: bool = True,
+    *,
+    metrics: bool = False,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> RateLimitedBroker:
     """Return the broker with Dramatiq's default middleware, ours and the user's; it connects at the first command.
 
-    ``extensions`` are the objects that ``[broker] middleware`` names, by reference; ``wake`` is that of ``[workers]``. Raises
+    ``extensions`` are the objects that ``[broker] middleware`` names, by reference; ``wake`` is that of ``[workers]``,
+    ``metrics`` its ``prometheus``, and ``labels`` are the feeds' by their names. Raises
     `ingest.broker.assembly.MiddlewareRefused`.
     """
+    middleware = assemble_middleware([FrameContext()], extensions)
+    if metrics and not any(is_worker_metrics(each) for each in middleware):
+        middleware.append(worker_metrics())
     broker = RateLimitedBroker(
         url=settings.url.get_secret_value(),
         namespace=settings.namespace,
-        middleware=assemble_middleware([FrameContext()], extensions),
+        middleware=middleware,
         verify=settings.tls.verify,
         ca_file=settings.tls.ca_file,
         max_connections=settings.max_connections,
@@ -38,5 +51,5 @@ def build_broker(settings: BrokerSettings, extensions: Mapping[str, object], wak
     def publish(snapshot: Snapshot, final: bool) -> None:
         publish_status(broker.client, broker.namespace, "worker", worker_id, {**snapshot, **process}, final)
 
-    broker.add_middleware(FrameMetrics(publish))
+    broker.add_middleware(FrameMetrics(publish, labels))
     return broker

@@ -52,7 +52,9 @@ def make_broker(settings: Settings) -> RateLimitedBroker:
     """Return the broker with the middleware that ``[broker] middleware`` names."""
     try:
         extensions = {reference: import_object(reference) for reference in settings.broker.middleware}
-        return build_broker(settings.broker, extensions, settings.workers.wake)
+        labels = {name: feed.label for name, feed in settings.feeds.items()}
+        workers = settings.workers
+        return build_broker(settings.broker, extensions, workers.wake, metrics=workers.prometheus, labels=labels)
     except (ImportRefused, MiddlewareRefused) as error:
         raise StartFailed(f"broker.middleware: {error}") from None
 

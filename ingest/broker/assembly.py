@@ -11,6 +11,8 @@ from typing import Any
 from dramatiq import Middleware
 from dramatiq.middleware import default_middleware
 
+_WORKER_METRICS = "dramatiq.middleware.prometheus.Prometheus"
+
 
 class MiddlewareRefused(ValueError):
     """An extension gave something that is no Dramatiq middleware."""
@@ -37,6 +39,16 @@ def assemble_middleware(own: Iterable[Middleware], extensions: Mapping[str, obje
         for middleware in _resolve(reference, extension):
             _place(assembled, middleware)
     return assembled
+
+
+def without_worker_metrics(middleware: Iterable[Middleware]) -> list[Middleware]:
+    """Leave out Dramatiq's Prometheus middleware: outside a worker it has nothing to count in, and would see every message."""
+    return [each for each in middleware if not is_worker_metrics(each)]
+
+
+def is_worker_metrics(middleware: Middleware) -> bool:
+    """Tell whether this is Dramatiq's Prometheus middleware; its module is not imported to find out, since that makes files."""
+    return any(f"{kind.__module__}.{kind.__qualname__}" == _WORKER_METRICS for kind in type(middleware).__mro__)
 
 
 def _resolve(reference: str, extension: object) -> list[Middleware]:

@@ -18,6 +18,9 @@ from settings.model import FeedSettings
 
 T = TypeVar("T")
 
+#: So much of a frame goes with the event of its failure.
+FRAME_SHOWN = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class SessionMaker:
@@ -98,7 +101,7 @@ class Callbacks:
         try:
             return handle_frame(self.session, payload)
         except FrameHandlerFailed as failure:
-            self._tell("on_frame", failure.cause or failure)
+            self._tell("on_frame", failure.cause or failure, payload[:FRAME_SHOWN])
             raise
         finally:
             status.running = None
@@ -117,8 +120,8 @@ class Callbacks:
         if text is not None:
             status.position_text = text
 
-    def _tell(self, where: str, cause: BaseException) -> None:
-        self._status.publish(HandlerFailed(telemetry_id=self._status.label, where=where, cause=cause))
+    def _tell(self, where: str, cause: BaseException, frame: str | bytes | None = None) -> None:
+        self._status.publish(HandlerFailed(telemetry_id=self._status.label, where=where, cause=cause, frame=frame))
 
     def _set_up(self) -> Session:
         session = self._maker.make()

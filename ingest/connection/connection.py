@@ -36,6 +36,7 @@ from ingest.errors import (
     SendTimedOut,
     Stopped,
 )
+from ingest.events import BootstrapSent, ConnectionOpened
 from settings.masking import mask_url
 from settings.model import FeedSettings
 
@@ -83,12 +84,14 @@ class Connection:
         """Dial, bootstrap and read until the end; never raises an `EndReason`."""
         try:
             self._url, headers = self._callbacks.prepare()
+            began = self._clock()
             transport = self._dial(self._url, headers)
         except EndReason as reason:
             return self._status.end_of(reason)
         self._bytes_before = self._status.bytes
         try:
             self._status.move(Trigger.UPGRADED)
+            self._tell_opened(self._clock() - began)
             self._serve(transport)
         except EndReason as reason:
             say_farewell(transport, reason)
@@ -111,6 +114,7 @@ class Connection:
         self._sink.begin()
         self._obey()
         self._bootstrap()
+        pulse = self._status.pulse
         while True:
             self._acknowledge()
             self._obey()
@@ -118,7 +122,9 @@ class Connection:
             reading = self._may_read()
             if not self.behind:
                 self._status.unread_since = None  # from here on, what comes is read as it comes
+            pulse.rest()
             received = transport.receive(self._patience(reading), read=reading)
+            pulse.beat()
             self._status.note_unread()
             self._status.bytes = self._bytes_before + transport.bytes_received
             if received:
@@ -137,12 +143,17 @@ class Connection:
         if not self._leads():
             raise Fenced
 
+    def _tell_opened(self, seconds: float) -> None:
+        url = mask_url(self._url, self._feed.secrets)
+        self._status.publish(ConnectionOpened(telemetry_id=self._feed.label, url=url, seconds=seconds))
+
     def _bootstrap(self) -> None:
         frames = self._callbacks.bootstrap()
         try:
             self._send(frames)
         except (ConnectionDropped, SendTimedOut, FrameHandlerFailed) as error:
             raise BootstrapFailed(error, f"sending: {error}") from error
+        self._status.publish(BootstrapSent(telemetry_id=self._feed.label, frames=len(frames)))
         if not self._callbacks.session.awaits_ready:
             self._readied()
 
@@ -234,6 +245,7 @@ class Connection:
         if not received:
             return
         received_us = self._status.heard_us = self._status.wall()
+        self._status.read_frames.add(len(received))
         kinds = set(map(type, received))
         self._liveness.heard(self._clock(), data=not kinds.isdisjoint(_DATA))
         if not kinds.isdisjoint(_PINGS):
@@ -250,12 +262,13 @@ class Connection:
             if isinstance(item, Pong):
                 round_trip = self._liveness.pong(item.payload, self._clock())
                 if round_trip is not None:
-                    self._status.round_trip = round_trip
+                    self._status.note_round_trip(round_trip)
         self._send_or_note(pongs(received))
 
     def _each(self, received: list[Received], received_us: int) -> None:
         """Ask the session frame by frame; what was emitted before an end is delivered all the same."""
         pending: list[object] = []
+        began = self._clock()
         try:
             for item in received:
                 if isinstance(item, str | bytes):
@@ -272,6 +285,8 @@ class Connection:
             self._tells_position = False  # the session may have gone past what it emitted
             raise
         finally:
+            if not self._passes_through:
+                self._status.handler_seconds.add(self._clock() - began)
             self._deliver(pending, received_us)
 
     def _ask(self, item: str | bytes, pending: list[object], received_us: int) -> None:

@@ -93,6 +93,7 @@ class Feed:
 
     def run(self) -> None:
         """Connect, and connect again, until stopped or given up; the final state says which."""
+        self.status.pulse.beat()
         self._outage = Outage()
         while self._wait_for_turn():
             self.status.move(Trigger.DIAL)
@@ -174,11 +175,11 @@ class Feed:
             self.status.standby = not self._take_up()
             if self.status.standby:
                 self.status.unblock()
-                self._wakeup.wait(None)
+                self._wait(None)
             elif self._sink.has_room():
                 may_connect = True
             else:
-                self._wakeup.wait(self.status.block())
+                self._wait(self.status.block())
         self.status.standby = False
         self.status.unblock()
         return may_connect
@@ -212,4 +213,9 @@ class Feed:
     def _sleep(self, seconds: float) -> None:
         deadline = Deadline(seconds, self._clock)
         while not self._stopping() and self._leads() and not deadline.expired:
-            self._wakeup.wait(deadline.remaining())
+            self._wait(deadline.remaining())
+
+    def _wait(self, seconds: float | None) -> None:
+        self.status.pulse.rest()
+        self._wakeup.wait(seconds)
+        self.status.pulse.beat()

@@ -27,9 +27,13 @@ from ingest.events import (
     Publish,
     StateChanged,
 )
+from ingest.measures import SECONDS, SIZES, Histogram, Pulse
 
 #: Seconds for which reading must stand still to be worth telling: under full load it stops and goes on many times a second.
 BLOCKED_AFTER = 1.0
+
+#: All states that `FeedStatus.shown` may return.
+SHOWN = (*(state.value for state in State), "BLOCKED", "STANDBY", "SLOW_CALLBACK")
 
 #: Positions remembered until what they go with is safe; of more, the oldest go.
 MOST_PLACES = 1000
@@ -50,6 +54,10 @@ class FeedStatus:
         self.reconnect_reasons: Counter[str] = Counter()  # kinds of `EndReason`
         self.last_reason: EndReason | None = None
         self.round_trip: float | None = None  # of the newest ping, in seconds
+        self.pulse = Pulse(clock)  # of the thread that reads
+        self.round_trips = Histogram(SECONDS)
+        self.handler_seconds = Histogram(SECONDS)  # what the session took for all frames of one read
+        self.read_frames = Histogram(SIZES)  # what one read brought
         self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
         self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
         self.position_text: str | None = None  # where the stream is, as JSON
@@ -77,6 +85,11 @@ class FeedStatus:
     def standby(self, value: bool) -> None:
         if value != self.standby:
             self._standby_us = self.wall() if value else None
+
+    def note_round_trip(self, seconds: float) -> None:
+        """Note how long the answer to a ping took."""
+        self.round_trip = seconds
+        self.round_trips.add(seconds)
 
     def note_place(self, seq: int) -> None:
         """Note that the position goes with the emission of this number."""

@@ -42,6 +42,7 @@ from ingest.delivery.steps import (
 )
 from ingest.errors import BrokerError, BrokerRefused, ForeignWriter
 from ingest.events import GapFound, MessageRejected, QueueForgotten
+from ingest.measures import SECONDS, SIZES, Histogram
 
 #: A message that Redis refuses by itself so often is given up.
 MOST_REFUSALS = 10
@@ -74,6 +75,7 @@ class _Call(NamedTuple):
     prev: int
     first: int
     messages: int
+    at: float
 
 
 class PublisherCore:
@@ -83,6 +85,10 @@ class PublisherCore:
       feed, label: the feed's name and ``telemetry_id``; ``queue``: the queue that a forgetting Redis is reported for.
       watermarks: those of a queue by its name.
       uniform: chance, for the jitter of the backoff.
+
+    Attributes:
+      retries: how often something had to be tried again.
+      call_seconds: from a call to its reply, of those that got one; ``call_messages``: what was in a call.
     """
 
     def __init__(
@@ -96,6 +102,8 @@ class PublisherCore:
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.retries = 0
+        self.call_seconds = Histogram(SECONDS)
+        self.call_messages = Histogram(SIZES)
         self._feed = feed
         self._label = label
         self._queue = queue
@@ -215,7 +223,8 @@ class PublisherCore:
         prev = self._prev
         if not self._calls:
             self._until = now + self._pace.call_timeout
-        self._calls.append(_Call(prev, first, count))
+        self._calls.append(_Call(prev, first, count, now))
+        self.call_messages.add(count)
         self._prev = last
         if self._sent is not None:
             self._sent = max(self._sent, last)
@@ -225,6 +234,7 @@ class PublisherCore:
     def replied(self, reply: Reply, now: float) -> Effect:
         """Take the reply to the oldest call."""
         call = self._calls.popleft()
+        self.call_seconds.add(now - call.at)
         self._until = now + self._pace.call_timeout
         if self._trouble is None and reply.status == "ok":
             self._window = min(self._window + 1, self._pace.window)

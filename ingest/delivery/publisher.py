@@ -16,6 +16,7 @@ from ingest.delivery.ports import Lead, Line
 from ingest.delivery.steps import Action, Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
 from ingest.errors import BrokerRefused, BrokerTimedOut, BrokerUnreachable
 from ingest.events import Publish
+from ingest.measures import Histogram, Pulse
 
 #: A stop is noticed within so many seconds, also while Redis owes a reply.
 _SLICE = 0.1
@@ -72,6 +73,8 @@ class Publisher:
         self._end: float | None = None  # when to be over, once that is known
         self._doubted = False
         self._woken = threading.Event()
+        #: Whether the thread still turns.
+        self.pulse = Pulse(clock)
 
     @property
     def enqueued(self) -> int:
@@ -89,6 +92,16 @@ class Publisher:
         return self._core.retries
 
     @property
+    def call_seconds(self) -> Histogram:
+        """How long it took Redis to answer a batch."""
+        return self._core.call_seconds
+
+    @property
+    def call_messages(self) -> Histogram:
+        """How many messages were in a batch."""
+        return self._core.call_messages
+
+    @property
     def confirmed(self) -> int:
         """The number up to which Redis has everything of the producer whose turn it is."""
         return self._core.confirmed
@@ -103,6 +116,7 @@ class Publisher:
                 self._step()
             self._take_leave()
         finally:
+            self.pulse.rest()
             self._line.close()
 
     def crashed(self) -> None:
@@ -147,6 +161,7 @@ class Publisher:
         return "" if chain.late else self._lead.leader or None
 
     def _step(self) -> None:
+        self.pulse.beat()
         self._backlog.tidy()
         if self._flush is not None:
             self._idle = min(_LONGEST_IDLE, self._flush())

@@ -15,18 +15,21 @@ from dataclasses import dataclass
 import dramatiq
 import redis
 
-from ingest.broker.assembly import MiddlewareRefused, assemble_middleware
+from ingest.broker.assembly import MiddlewareRefused, assemble_middleware, without_worker_metrics
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
 from ingest.broker.gaps import GapActor
 from ingest.broker.lease import Leases
 from ingest.broker.limits import Limits
+from ingest.connection.status import SHOWN
 from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError
 from ingest.service.cautions import memory_warnings, settings_warnings, spool_warnings
 from ingest.service.feed_builder import FeedBuilder, open_spools
 from ingest.service.gap_writer import GapWriter
+from ingest.service.health import Health
 from ingest.service.historian import Historian
+from ingest.service.http import AddressUnusable, HTTPServer
 from ingest.service.keeper import Keeper
 from ingest.service.references import References, resolve_all
 from ingest.service.reporter import Reporter
@@ -35,10 +38,12 @@ from ingest.service.watch import QueueWatch
 from ingest.telemetry.bus import Bus, Sink
 from ingest.telemetry.log import LogSink, log_event
 from ingest.telemetry.masking import hide_secrets_of
+from ingest.telemetry.prometheus import SupervisorMetrics
 from ingest.telemetry.sentry import SentrySink, init_sentry
 from ingest.telemetry.subscribers import subscriber_sinks
+from ingest.version import project_version
 from settings.environment import Environment
-from settings.model import FeedSettings, Settings
+from settings.model import FeedSettings, Settings, SupervisorSettings
 from settings.problems import Problem, SettingsError
 
 #: Seconds after which the reporter's own calls give up: a status that is late is of no use.
@@ -55,9 +60,14 @@ class Plant:
     reporter: Reporter
     bus: Bus
     broker: RateLimitedBroker
+    health: Health
+    metrics: SupervisorMetrics
+    listener: HTTPServer | None = None
 
     def close(self, timeout: float) -> None:
         """Let telemetry finish, within ``timeout`` seconds, and close what is still open."""
+        if self.listener is not None:
+            self.listener.close()
         self.bus.close(timeout)
         with suppress(OSError):
             self.broker.close()
@@ -66,10 +76,33 @@ class Plant:
 def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
     """Return the feeds (those in ``only``, or all), ready to start.
 
-    Raises `SettingsError` with every reference that leads nowhere, with what Redis has against us, and with every spool that
-    cannot be used.
+    Raises `SettingsError` with every reference that leads nowhere, with what Redis has against us, with every spool that cannot
+    be used, and with a port for health that cannot.
     """
     hide_secrets_of(settings)
+    listener = open_listener(settings.supervisor)
+    try:
+        return _build(settings, only, listener)
+    except BaseException:
+        if listener is not None:
+            listener.close()
+        raise
+
+
+def open_listener(supervisor: SupervisorSettings) -> HTTPServer | None:
+    """Return the server for health and metrics, listening; None where nobody names a port. Raises `SettingsError`."""
+    environment = Environment.read()
+    port = supervisor.health_port if supervisor.health_port is not None else environment.health_port
+    if port is None:
+        return None
+    try:
+        return HTTPServer(supervisor.health_host or environment.health_host, port)
+    except AddressUnusable as error:
+        place = "HEALTH_PORT" if supervisor.health_port is None else "supervisor.health_port"
+        raise SettingsError([Problem(place, str(error))]) from None
+
+
+def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None) -> Plant:
     references = resolve_all(settings)
     broker = build_broker(settings, references)
     try:
@@ -103,13 +136,20 @@ def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
         group=settings.supervisor.group,
         history=history,
     )
-    return Plant(runners, keeper, gaps, reporter, bus, broker)
+    metrics = SupervisorMetrics(
+        lambda: [runner.figures() for runner in runners],
+        SHOWN,
+        reporter.queues,
+        bus.counts,
+        (project_version(), settings.supervisor.group),
+    )
+    return Plant(runners, keeper, gaps, reporter, bus, broker, Health(runners, keeper, reporter), metrics, listener)
 
 
 def build_broker(settings: Settings, references: References) -> RateLimitedBroker:
     """Return the broker, with the user's middleware, as the process's Dramatiq broker; it has connected to nothing yet."""
     try:
-        middleware = assemble_middleware([], references.middleware)
+        middleware = without_worker_metrics(assemble_middleware([], references.middleware))
     except MiddlewareRefused as error:
         raise SettingsError([Problem("broker.middleware", str(error))]) from error
     broker = RateLimitedBroker(

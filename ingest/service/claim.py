@@ -19,6 +19,7 @@ from ingest.errors import BrokerError
 from ingest.events import (
     FeedNameTaken,
     GapFound,
+    LeaseReleased,
     LeaseTaken,
     Publish,
     StandingBy,
@@ -149,6 +150,7 @@ class Claim:
         renewal = self.renewal()
         if renewal is not None:
             leases.release(*renewal)
+            self._publish(LeaseReleased(telemetry_id=self._label, producer=renewal.producer))
 
     def _attempt(self, leases: Leases) -> None:
         if self._backlog.adopt():

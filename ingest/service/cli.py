@@ -179,6 +179,26 @@ def top(
     raise typer.Exit(run_top(settings, feed or ()))
 
 
+@app.command(epilog="Example: HEALTH_PORT=9090 python -m ingest health --live")
+def health(
+    feeds: FeedsOption = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask only whether its loops turn, not whether all feeds are ready.")
+    ] = False,
+) -> None:
+    """Ask the supervisor on this machine how it is; for containers.
+
+    Prints its answer. Ends with 0 if it is well, 1 if it is not or nobody answers. The port is that of [supervisor] health_port
+    or HEALTH_PORT.
+    """
+    from ingest.service.health_probe import ask
+
+    with _problems_reported(feeds):
+        code, text = ask(feeds, "/live" if live else "/ready")
+    typer.echo(text, err=code != 0)
+    raise typer.Exit(code)
+
+
 @app.command(epilog="Example: python -m ingest dev --seconds 20 --faults")
 def dev(
     feeds: Annotated[

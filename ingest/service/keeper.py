@@ -13,6 +13,7 @@ from threading import Event
 from ingest.broker.lease import Leases
 from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.errors import BrokerError
+from ingest.measures import Pulse
 from ingest.service.claim import Claim
 
 #: Seconds between two attempts of a process that stands by.
@@ -33,6 +34,8 @@ class Keeper:
         self._woken = Event()
         self._stands_down = False
         self._ended = False
+        #: Whether the thread still turns.
+        self.pulse = Pulse(clock)
 
     def run(self) -> None:
         """Keep the leases until `stop`."""
@@ -40,6 +43,7 @@ class Keeper:
             self.turn()
             self._woken.wait(self._pause())
             self._woken.clear()
+        self.pulse.rest()
 
     def wake(self) -> None:
         """Look at once: a lead was lost."""
@@ -65,7 +69,9 @@ class Keeper:
 
     def turn(self) -> None:
         """Renew what is due, and try for what is not held."""
+        self.pulse.beat()
         for claim in self._claims:
+            self.pulse.beat()
             self._renew_if_due()  # a hundred attempts, each with a disk's syncs, take longer than a lease
             if claim.retired and claim.leads:
                 claim.step_down(self._leases)

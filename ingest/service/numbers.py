@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Protocol
 
 from ingest.clock import wall_us
+from ingest.connection.states import State
 from ingest.connection.status import FeedStatus
 from ingest.delivery.backlog import Backlog
 from ingest.delivery.intake import Intake
@@ -18,6 +19,7 @@ from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.events import GapFound
 from ingest.telemetry.facts import safe_text
+from ingest.telemetry.metrics import FeedFigures
 from ingest.telemetry.summary import FeedNumbers, Lease
 
 
@@ -87,6 +89,7 @@ class FeedReadings:
         return FeedNumbers(
             state=state,
             since=round(since, 3),
+            connected=status.state is State.READY,
             frames=status.frames,
             bytes=status.bytes,
             emitted=self._intake.total,
@@ -108,6 +111,19 @@ class FeedReadings:
             gap_causes=gaps,
             last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,
             ping_rtt=status.round_trip,
+        )
+
+    def figures(self) -> FeedFigures:
+        """Return the numbers with all that is measured."""
+        status, publisher = self._status, self._publisher
+        return FeedFigures(
+            status.label,
+            self.read(),
+            round_trips=status.round_trips,
+            handler_seconds=status.handler_seconds,
+            read_frames=status.read_frames,
+            call_seconds=publisher.call_seconds,
+            call_messages=publisher.call_messages,
         )
 
     def _oldest_age(self) -> float | None:

@@ -18,6 +18,7 @@ from ingest.broker.status import about_process, publish_status
 from ingest.clock import Monotonic, monotonic
 from ingest.errors import BrokerError
 from ingest.events import Publish
+from ingest.measures import Pulse
 from ingest.service.historian import Historian
 from ingest.service.runner import FeedRunner
 from ingest.service.watch import QueueWatch
@@ -25,6 +26,9 @@ from settings.masking import mask_url
 from settings.model import FeedSettings
 
 INTERVAL = 1.0
+
+#: Seconds after which what was seen of Redis says nothing of it any more.
+STALE = 5.0
 
 
 class Reporter:
@@ -49,19 +53,30 @@ class Reporter:
         self._publish = publish
         self._history = history
         self._clock = clock
+        self._seen: tuple[float, dict[str, dict[str, int]]] | None = None
+        #: Whether the thread still turns.
+        self.pulse = Pulse(clock)
         self._process = about_process() | {"group": group}
         self._id = f"{self._process['host']}:{self._process['pid']}:{secrets.token_hex(4)}"
 
     def run(self, stop: Event) -> None:
         """Report until ``stop`` is set."""
         while not stop.wait(INTERVAL):
+            self.pulse.beat()
             self.report()
+        self.pulse.rest()
+
+    def queues(self) -> dict[str, dict[str, int]] | None:
+        """Return the queues as a snapshot shows them, seen a moment ago; None: Redis has not answered since."""
+        seen = self._seen
+        return seen[1] if seen is not None and self._clock() - seen[0] <= STALE else None
 
     def report(self, *, final: bool = False) -> bool:
         """Publish one snapshot and look at the queues once; tell whether Redis took it."""
         try:
             depths = queue_depths(self._client, self._namespace, [watch.queue for watch in self._watches])
-            publish_status(self._client, self._namespace, "supervisor", self._id, self._snapshot(depths), final)
+            self._seen = self._clock(), {watch.queue: _shown(watch, depths[watch.queue]) for watch in self._watches}
+            publish_status(self._client, self._namespace, "supervisor", self._id, self._snapshot(self._seen[1]), final)
         except BrokerError:
             if self._history is not None:
                 self._history.skip(self._runners)
@@ -74,10 +89,10 @@ class Reporter:
                 self._publish(event)
         return True
 
-    def _snapshot(self, depths: dict[str, QueueDepth]) -> dict[str, Any]:
+    def _snapshot(self, queues: dict[str, dict[str, int]]) -> dict[str, Any]:
         return {
             "feeds": {runner.settings.name: asdict(runner.numbers()) | _where(runner.settings) for runner in self._runners},
-            "queues": {watch.queue: _shown(watch, depths[watch.queue]) for watch in self._watches},
+            "queues": queues,
             "history_dropped": self._history.dropped if self._history is not None else 0,
             **self._process,
         }

@@ -17,10 +17,16 @@ from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.errors import FeedCrashed
-from ingest.events import CallbackSlow, FeedDrained, FeedGaveUp, FeedRestarted, Publish
+from ingest.events import CallbackReturned, CallbackSlow, FeedDrained, FeedGaveUp, FeedRestarted, Publish
 from ingest.service.numbers import FeedReadings
 from ingest.service.threads import run_restarting, start
+from ingest.telemetry.metrics import FeedFigures
 from ingest.telemetry.summary import FeedNumbers
+
+#: Seconds without a turn after which a thread counts as stuck; the one that reads may be in a callback of the user's, and has
+#: ``open_timeout`` besides, and the one that publishes sleeps for up to a minute.
+READING_SILENT = 60.0
+PUBLISHING_SILENT = 120.0
 
 
 class FeedRunner:
@@ -125,10 +131,14 @@ class FeedRunner:
         return saved or not gaps
 
     def check_callback(self) -> None:
-        """Tell once of every callback that runs longer than ``open_timeout``."""
+        """Tell once of every callback that runs longer than ``open_timeout``, and when it is over."""
         status = self._feed.status
-        running = status.running
-        if running is None or running == self._slow_reported:
+        running, reported = status.running, self._slow_reported
+        if reported is not None and running != reported:
+            self._slow_reported = None
+            lasted = status.clock() - reported[1]
+            self._publish(CallbackReturned(telemetry_id=self.settings.label, where=reported[0], seconds=lasted))
+        if running is None or running == reported:
             return
         seconds = status.clock() - running[1]
         if seconds > self.settings.open_timeout:
@@ -139,8 +149,27 @@ class FeedRunner:
         """Return the feed's totals and state, for summaries, status and metrics."""
         return self._readings.read()
 
+    def figures(self) -> FeedFigures:
+        """Return the same with what is measured, for metrics."""
+        return self._readings.figures()
+
+    def silence(self) -> str | None:
+        """Return which of the feed's threads does not turn any more, and for how long; None while both do.
+
+        One that has ended, in order or because it crashed too often, is not silent: the feed's state says so.
+        """
+        reading, publishing = self._feed.status.pulse.silent_for, self._publisher.pulse.silent_for
+        if reading > self.settings.open_timeout + READING_SILENT:
+            running = self._feed.status.running
+            inside = f", in {running[0]}" if running is not None else ""
+            return f"the reading thread has not turned for {reading:.0f} s{inside}"
+        if publishing > PUBLISHING_SILENT:
+            return f"the publishing thread has not turned for {publishing:.0f} s"
+        return None
+
     def _read(self) -> None:
         run_restarting(self._feed.run, self._reading_crashed, self._stop)
+        self._feed.status.pulse.rest()
 
     def _reading_crashed(self, cause: BaseException, delay: float | None) -> None:
         self._feed.crashed()

@@ -11,6 +11,7 @@ from threading import Event
 
 from ingest.clock import Deadline, monotonic
 from ingest.service.build import Plant, build
+from ingest.service.health import routes
 from ingest.service.runner import FeedRunner
 from ingest.service.signals import StopSignals
 from ingest.service.threads import run_restarting, start
@@ -63,6 +64,10 @@ class Supervisor:
     def run(self) -> int:
         """Start everything, wait for the end, stop everything; return the exit code."""
         plant = self._plant
+        plant.health.main.beat()
+        if plant.listener is not None:
+            plant.listener.start(routes(plant.health, plant.metrics.render))
+            log_event(logging.INFO, "health_listening", {"url": plant.listener.url})
         keep = start("lease", lambda: run_restarting(plant.keeper.run, self._keeping_crashed, self._signals.stop))
         plant.gaps.start()
         for runner in self._runners:
@@ -70,6 +75,8 @@ class Supervisor:
         report = start("report", lambda: plant.reporter.run(self._reporting))
         while not self._signals.stop.wait(TICK) and not all(runner.ended for runner in self._runners):
             self._look()
+        plant.health.stopping = True
+        plant.health.main.rest()
         deadline = Deadline(self._shutdown_timeout)
         kept = self._shut_down(deadline)
         keep.join(min(FAREWELL, deadline.remaining()))
@@ -94,6 +101,7 @@ class Supervisor:
             self._signals.stop.set()
 
     def _look(self) -> None:
+        self._plant.health.main.beat()
         for runner in self._runners:
             runner.check_callback()
             if runner.is_through:

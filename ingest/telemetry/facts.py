@@ -18,8 +18,9 @@ Plain = str | int | float | bool | None
 #: Longer texts (of servers, of exceptions) are cut.
 LONGEST_TEXT = 500
 
-#: ``feed`` is the name under which Redis keeps a gap; a line's ``feed`` is the telemetry_id on all of them.
-_SAID_ELSEWHERE = frozenset({"telemetry_id", "at", "feed"})
+#: ``feed`` is the name under which Redis keeps a gap; a line's ``feed`` is the telemetry_id on all of them. ``frame`` is content,
+#: which leaves only through who is told to let it.
+_SAID_ELSEWHERE = frozenset({"telemetry_id", "at", "feed", "frame"})
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

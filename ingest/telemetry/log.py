@@ -21,6 +21,8 @@ LogFormat = Literal["console", "json"]
 #: The level of every kind of event; what an operator must act on is an error.
 LEVELS = MappingProxyType(
     {
+        events.ConnectionOpened: logging.DEBUG,
+        events.BootstrapSent: logging.DEBUG,
         events.ConnectionReady: logging.INFO,
         events.ConnectionFailed: logging.WARNING,
         events.ConnectionLost: logging.WARNING,
@@ -32,6 +34,7 @@ LEVELS = MappingProxyType(
         events.FeedRestarted: logging.ERROR,
         events.HandlerFailed: logging.ERROR,
         events.CallbackSlow: logging.WARNING,
+        events.CallbackReturned: logging.INFO,
         events.FeedBlocked: logging.WARNING,
         events.FeedUnblocked: logging.INFO,
         events.BrokerUnavailable: logging.ERROR,
@@ -43,6 +46,7 @@ LEVELS = MappingProxyType(
         events.SpoolingEnded: logging.INFO,
         events.SpoolTrouble: logging.ERROR,
         events.LeaseTaken: logging.INFO,
+        events.LeaseReleased: logging.INFO,
         events.LeaseLost: logging.ERROR,
         events.StandingBy: logging.INFO,
         events.FeedNameTaken: logging.ERROR,

@@ -33,6 +33,7 @@ class FeedNumbers:
 
     Attributes:
       since: when ``state`` began (wall-clock seconds).
+      connected: whether the connection is ready, whatever else the state shows.
       drops: what ``dropped`` is made of, by `ingest.events.DropReason`.
       reconnect_reasons: what ``reconnects`` is made of, by the `kind` of the reason.
       backlog_bytes, spool_bytes: in memory, and on disk.
@@ -45,6 +46,7 @@ class FeedNumbers:
 
     state: str = "IDLE"
     since: float = 0.0
+    connected: bool = False
     frames: int = 0
     bytes: int = 0
     emitted: int = 0

@@ -1,5 +1,7 @@
 """Counts what becomes of each feed's messages and how old their frames are, and has it published as the worker's status.
 
+Where Dramatiq's own Prometheus middleware is in place, the same goes into its registry.
+
 The rule: a few dictionary updates a message; the telling happens in the reporter's thread, made after the fork.
 """
 
@@ -7,21 +9,33 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 
+from ingest.broker.assembly import is_worker_metrics
 from ingest.clock import wall_us
 from settings.wire import Frame
+from workers.exposition import open_metrics
 from workers.lag import LagWindow
 from workers.middleware.frame_context import current_message
 from workers.reporter import PublishStatus, Snapshot, StatusReporter
 
+if TYPE_CHECKING:
+    from ingest.telemetry.prometheus import WorkerMetrics
+
 
 class FrameMetrics(dramatiq.Middleware):
-    """Per feed: frames done, attempts at a frame that failed, and the lag from the wire to the actor over the last seconds."""
+    """Per feed: frames done, attempts at a frame that failed, and the lag from the wire to the actor over the last seconds.
 
-    def __init__(self, publish: PublishStatus) -> None:
+    ``labels``: the feeds' labels by their names, for metrics.
+    """
+
+    def __init__(self, publish: PublishStatus, labels: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._labels = labels
+        self._metrics: WorkerMetrics | None = None
         self._lock = threading.Lock()
         self._feeds: dict[str, _Feed] = {}
         self._reporter = StatusReporter(publish, self.snapshot)
@@ -33,6 +47,8 @@ class FrameMetrics(dramatiq.Middleware):
             return {"feeds": {name: feed.shown(now) for name, feed in self._feeds.items()}}
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        if any(is_worker_metrics(middleware) for middleware in broker.middleware):
+            self._metrics = open_metrics(self._labels)
         self._reporter.start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -45,6 +61,8 @@ class FrameMetrics(dramatiq.Middleware):
             lag_ms = (wall_us() - frame.received_us) / 1000
             with self._lock:
                 self._feed(frame.feed).lag.record(lag_ms, time.monotonic())
+            if self._metrics is not None:
+                self._metrics.lag(frame.feed, lag_ms / 1000)
 
     def after_process_message(
         self,
@@ -61,10 +79,13 @@ class FrameMetrics(dramatiq.Middleware):
         failed, resent = (current.failed, current.resent) if current is not None else (0, 0)
         if exception is not None:
             failed, resent = frame.count, 0
+        processed = frame.count - failed - resent
         with self._lock:
             feed = self._feed(frame.feed)
-            feed.processed += frame.count - failed - resent
+            feed.processed += processed
             feed.failed += failed
+        if self._metrics is not None:
+            self._metrics.done(frame.feed, processed, failed)
 
     def _feed(self, name: str) -> _Feed:
         return self._feeds.setdefault(name, _Feed())

@@ -49,7 +49,7 @@ def test_a_burst_is_a_twentieth_of_a_second_or_what_the_file_says_and_at_least_o
 @pytest.mark.parametrize(
     ("table", "key"),
     [
-        ("supervisor", "health_port"),
+        ("supervisor", "metrics_port"),
         ("broker", "dead_letters"),
     ],
 )
