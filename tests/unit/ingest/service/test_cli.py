@@ -186,7 +186,8 @@ def test_every_command_explains_itself(command):
 
 def test_the_overview_names_every_command():
     result = invoke("-h")
-    named = [line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line[2:3].isalpha()]
+    listed = result.stdout.partition("Commands:")[2].partition("\n\n")[0]
+    named = [line.split()[0] for line in listed.splitlines() if line[2:3].isalpha()]
     commands = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
     assert named == [*commands, *(group.name for group in cli.app.registered_groups)]
     assert {"check", "schema", "run", "gaps", "dev", "simulate"} <= set(named)
