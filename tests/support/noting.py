@@ -22,8 +22,8 @@ LAYOUT = "<qq"
 class Noting(Session):
     """Emits every frame as it is; its position is the number of the last that was handed on."""
 
-    def setup(self, *_: Any, **session_args: Any) -> None:
-        path = Path(FILE)
+    def setup(self, *_: Any, file: str = FILE, **session_args: Any) -> None:
+        path = Path(file)  # of several feeds each needs its own
         if not path.exists():
             path.write_bytes(bytes(struct.calcsize(LAYOUT)))
         with path.open("r+b") as file:
