@@ -34,7 +34,7 @@ class Borrower:
         self._lender = lender
         self.connection: Connection | None = None
         self.wake: Callable[[], object] = lambda: None
-        self.since = 0.0
+        self.since: float | None = None  # when the line found the connection there; it may have been busy, or waited for the CPU
 
     def ask(self, wake: Callable[[], object]) -> bool:
         """Tell whether a connection is there; if others are first, ``wake`` is called once it is."""
@@ -75,16 +75,19 @@ class Lender:
                 borrower.wake = wake
                 self._waiting.append(borrower)
             woken = self._hand_out()
+            is_there = borrower.connection is not None
+            if is_there and borrower.since is None:
+                borrower.since = self._clock()
         self._wake(woken, but=borrower)
-        return borrower.connection is not None
+        return is_there
 
     def is_overdue(self, borrower: Borrower) -> bool:
-        return bool(self._waiting) and borrower.connection is not None and self._clock() - borrower.since > TURN
+        return bool(self._waiting) and borrower.since is not None and self._clock() - borrower.since > TURN
 
     def take_back(self, borrower: Borrower, *, good: bool) -> None:
         closed: list[Connection] = []
         with self._lock:
-            connection, borrower.connection = borrower.connection, None
+            connection, borrower.connection, borrower.since = borrower.connection, None, None
             if borrower in self._waiting:
                 self._waiting.remove(borrower)
             if connection is None:
@@ -95,9 +98,11 @@ class Lender:
             else:
                 closed, self._idle = [connection, *self._idle], []
             woken = self._hand_out()
-        for each in closed:
-            each.disconnect()
-        self._wake(woken, but=borrower)
+        try:
+            for each in closed:
+                each.disconnect()
+        finally:  # who was handed a connection must hear of it, whatever becomes of another
+            self._wake(woken, but=borrower)
 
     def close(self) -> None:
         """Close what lies idle."""
@@ -109,9 +114,9 @@ class Lender:
     def _hand_out(self) -> list[Borrower]:
         served: list[Borrower] = []
         while self._waiting and self._lent < self._most:
+            connection = self._idle.pop() if self._idle else self._connect()
             borrower = self._waiting.popleft()
-            borrower.connection = self._idle.pop() if self._idle else self._connect()
-            borrower.since = self._clock()
+            borrower.connection = connection
             self._lent += 1
             served.append(borrower)
         return served

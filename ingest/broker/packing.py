@@ -1,7 +1,7 @@
 """Turns a batch of messages into the bytes of one EVALSHA command (RESP 2).
 
-The rule: what is the same for every batch is packed once; per message there is one formatting step, because the client
-library's own packing costs more than everything else that happens to a message.
+The rule: what is the same for every batch is packed once, and nothing of ours runs once per message: columns are filled in at
+C's speed and joined in one step, because the client library's own packing costs more than everything else that happens to one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,22 @@ from ingest.broker.limits import Limits
 #: Combinations of queues remembered; a feed that routes by content must not grow this without end.
 _MOST_ROUTES = 256
 
-_MESSAGE = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_QUEUE, _ID, _DATA = attrgetter("queue"), attrgetter("id"), attrgetter("data")
+
+
+class _Heads(dict[int, bytes]):
+    """What stands before an argument of so many bytes, behind the bytes of the one before; made once for usual lengths."""
+
+    USUAL = 4096
+
+    def __missing__(self, length: int) -> bytes:
+        head = b"\r\n$%d\r\n" % length
+        if length < self.USUAL:
+            self[length] = head
+        return head
+
+
+_head = _Heads().__getitem__
 
 
 class Message(Protocol):
@@ -65,8 +80,15 @@ class BatchPacker:
         parts = [b"*%d\r\n" % count, self._command, route.keys, *(_text(str(value)) for value in at), route.limits]
         parts.append(_number(len(runs) // 2))
         parts.extend(map(_number, runs))
-        parts.extend([_MESSAGE % (len(one.id), one.id, len(one.data), one.data) for one in messages])
-        return b"".join(parts)
+        ids, data = list(map(_ID, messages)), list(map(_DATA, messages))
+        columns = [b""] * (4 * len(messages) + 2)
+        columns[0] = b"".join(parts)[:-2]  # the heads have the line ends
+        columns[1:-1:4] = map(_head, map(len, ids))
+        columns[2:-1:4] = ids
+        columns[3:-1:4] = map(_head, map(len, data))
+        columns[4:-1:4] = data
+        columns[-1] = b"\r\n"
+        return b"".join(columns)
 
     def _add_route(self, queues: tuple[str, ...]) -> _Route:
         names = [self._feed_key]
@@ -85,7 +107,7 @@ class BatchPacker:
 
 def queues_of(messages: Iterable[Message]) -> tuple[str, ...]:
     """Return the queues that messages are for, each once."""
-    return tuple(sorted({message.queue for message in messages}))
+    return tuple(sorted(set(map(_QUEUE, messages))))
 
 
 def _runs(queues: tuple[str, ...], messages: Sequence[Message]) -> list[int]:
@@ -93,7 +115,7 @@ def _runs(queues: tuple[str, ...], messages: Sequence[Message]) -> list[int]:
     if len(queues) == 1:
         return [1, len(messages)]
     runs: list[int] = []
-    for queue, run in groupby(messages, key=attrgetter("queue")):
+    for queue, run in groupby(messages, key=_QUEUE):
         runs += [queues.index(queue) + 1, sum(1 for _ in run)]
     return runs
 

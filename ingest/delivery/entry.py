@@ -5,8 +5,11 @@ The rule: its bytes are made once; memory, disk and every retry carry the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
+
+_DATA = attrgetter("data")
 
 
 class Entry(NamedTuple):
@@ -32,3 +35,8 @@ def payloads_in(entries: Sequence[Entry]) -> int:
     if entries[-1].last - entries[0].seq + 1 == len(entries):  # one in each, and no hole: nearly always
         return len(entries)
     return sum([entry.last - entry.seq + 1 for entry in entries])
+
+
+def sizes_of(entries: Iterable[Entry]) -> Iterator[int]:
+    """Yield the bytes of data that each of these has."""
+    return map(len, map(_DATA, entries))

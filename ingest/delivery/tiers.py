@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from ingest.delivery.chain import Chain
-from ingest.delivery.entry import Entry, payloads_in
+from ingest.delivery.entry import Entry, payloads_in, sizes_of
 from ingest.delivery.losses import Losses
 from ingest.delivery.store import Store
 from ingest.events import DropReason
@@ -113,7 +113,7 @@ class Tiers:
     def let_go(self, entries: Sequence[Entry]) -> None:
         """Count these as no longer in memory."""
         self.count -= len(entries)
-        self.bytes -= sum([len(entry.data) for entry in entries])
+        self.bytes -= sum(sizes_of(entries))
 
     def discard(self, chain: Chain, reason: DropReason) -> int:
         """Give up all of a chain of which nothing is under way; return how many payloads that was."""
@@ -185,7 +185,7 @@ class Tiers:
 
     def _count_in(self, entries: Sequence[Entry]) -> None:
         self.count += len(entries)
-        self.bytes += sum([len(entry.data) for entry in entries])
+        self.bytes += sum(sizes_of(entries))
 
     def _give_up(self, chain: Chain, entries: Sequence[Entry], reason: DropReason) -> None:
         if entries:
@@ -194,7 +194,7 @@ class Tiers:
 
     def _drop_oldest(self, chain: Chain, entries: Sequence[Entry]) -> bool:
         """Drop from the tier that is full, nothing that was sent; tell whether there is a place for ``entries`` now."""
-        size = sum([len(entry.data) for entry in entries])
+        size = sum(sizes_of(entries))
         if self._store is None:
             over = self.count + len(entries) - self._bounds.messages, self.bytes + size - self._bounds.bytes
             dropped = chain.drop_oldest(*over)

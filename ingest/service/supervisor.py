@@ -5,6 +5,7 @@ The rule: one main loop that waits for signals; whatever talks to Redis or runs 
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from threading import Event
@@ -18,6 +19,10 @@ from ingest.service.threads import run_restarting, start
 from ingest.telemetry.log import log_event
 from ingest.telemetry.summary import INTERVAL, NAME, FeedNumbers, summary_fields
 from settings.model import Settings
+
+#: New objects between two searches for garbage in cycles. Python's own number is reached with every read of a flood, and what
+#: waits in the backlog is then looked at again and again, though no cycle of ours leads through it.
+GARBAGE_THRESHOLD = 10_000
 
 #: Seconds between two looks of the main loop at the feeds.
 TICK = 0.5
@@ -45,7 +50,20 @@ def run(settings: Settings, only: Sequence[str] = ()) -> int:
     """
     signals = StopSignals()
     signals.install()
-    return Supervisor(build(settings, only), settings.supervisor.shutdown_timeout, signals).run()
+    plant = build(settings, only)
+    calm_garbage_collection()
+    return Supervisor(plant, settings.supervisor.shutdown_timeout, signals).run()
+
+
+def calm_garbage_collection() -> None:
+    """Look for garbage less often, and never among what was there before the feeds start.
+
+    Who has turned the search off, or has it still more seldom, keeps it so.
+    """
+    gc.collect()
+    gc.freeze()
+    if 0 < gc.get_threshold()[0] < GARBAGE_THRESHOLD:
+        gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 class Supervisor:

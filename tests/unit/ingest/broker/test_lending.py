@@ -14,12 +14,15 @@ class Made:
 
     def __init__(self) -> None:
         self.closed = 0
+        self.fault: Exception | None = None
 
     def connect(self) -> None: ...
     def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...
 
     def disconnect(self) -> None:
         self.closed += 1
+        if self.fault is not None:
+            raise self.fault
 
     def can_read(self, timeout: float = 0) -> bool:
         return False
@@ -35,9 +38,12 @@ class Bank:
         self.now = 0.0
         self.made: list[Made] = []
         self.woken: list[Borrower] = []
+        self.refuses = False
         self.lender = Lender(self._make, most, lambda: self.now)
 
     def _make(self) -> Made:
+        if self.refuses:
+            raise ValueError("none today")
         self.made.append(Made())
         return self.made[-1]
 
@@ -104,9 +110,47 @@ def test_a_line_overstays_only_where_others_wait_and_after_its_turn() -> None:
     assert not b.overstays
     a.give_back()
     bank.ask(a)
+    bank.ask(b)
     assert not b.overstays, "its turn has only begun"
     bank.now += 2 * TURN
     assert b.overstays
+
+
+def test_a_turn_begins_when_the_line_comes_to_it_not_when_it_was_handed_over() -> None:
+    bank = Bank(1)
+    a, b = bank.borrowers(2)
+    bank.ask(a)
+    bank.ask(b)
+    a.give_back()
+    bank.ask(a)
+    bank.now += 10 * TURN  # so busy is the machine that its thread runs only now
+    assert not b.overstays, "it would pass the connection on without having used it, and so would the next"
+    assert bank.ask(b)
+    assert not b.overstays
+    bank.now += 2 * TURN
+    assert b.overstays
+
+
+def test_who_was_handed_a_connection_is_woken_though_closing_another_fails() -> None:
+    bank = Bank(1)
+    a, b = bank.borrowers(2)
+    bank.ask(a)
+    bank.ask(b)
+    bank.made[0].fault = OSError("closing failed")
+    with pytest.raises(OSError, match="closing failed"):
+        a.close()
+    assert (bank.woken, b.connection) == ([b], bank.made[1])
+
+
+def test_who_is_first_stays_first_though_no_connection_can_be_made() -> None:
+    bank = Bank(1)
+    a, b = bank.borrowers(2)
+    bank.refuses = True
+    with pytest.raises(ValueError, match="none today"):
+        bank.ask(a)
+    bank.refuses = False
+    assert not bank.ask(b)
+    assert bank.woken == [a]
 
 
 def test_giving_back_twice_is_giving_back_once() -> None:

@@ -54,6 +54,12 @@ def test_consecutive_messages_for_one_queue_are_a_run() -> None:
     assert arguments[29:] == [b"i", b"d\r\n$1\r\n"] * 5
 
 
+def test_arguments_of_any_length_are_told_by_their_length() -> None:
+    lengths = [0, 1, 9, 10, 99, 100, 4095, 4096, 4097, 70_000]
+    messages = [One("a", b"i" * (n % 50), b"d" * n) for n in lengths * 2]
+    assert pack(*messages)[19:] == [part for one in messages for part in (one.id, one.data)]
+
+
 def test_texts_outside_ascii_are_measured_in_bytes() -> None:
     assert unpacked(command("SET", "schlüssel", "€")) == [b"SET", "schlüssel".encode(), "€".encode()]
 

@@ -75,6 +75,26 @@ def test_the_bytes_are_those_of_dramatiqs_encoder() -> None:
     assert entry.data == as_dramatiq_writes_it("plain ascii").encode()
 
 
+payloads_of_a_read = st.lists(
+    st.text(st.characters()) | st.sampled_from(['\n",\n', "%d\\", "\ud800", b"binary", To("t", queue="other")]), max_size=12
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(payloads_of_a_read, st.integers(1, 2**48 - 100))
+def test_a_read_at_once_is_the_same_as_each_payload_by_itself(payloads: list[object], seq: int) -> None:
+    alone = [entry for n, payload in enumerate(payloads) for entry in seal(payload, seq=seq + n)]
+    assert seal(*payloads, seq=seq) == alone
+
+
+def test_what_comes_before_and_after_a_lone_surrogate_is_there_in_order() -> None:
+    texts = ["a", "b", "\ud800", "c"]
+    entries = seal(*texts, seq=4094)
+    assert [entry.seq for entry in entries] == [4094, 4095, 4096, 4097]
+    assert [decoded(entry).args[0] for entry in entries] == texts
+    assert [type(entry) for entry in entries] == [Entry] * 4
+
+
 def test_nan_reaches_the_actor_as_nan() -> None:
     [entry] = seal([float("nan"), float("inf")])
     value = decoded(entry).args[0]
