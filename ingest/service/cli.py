@@ -19,6 +19,7 @@ from typing import Annotated
 
 import typer
 
+from ingest.service import record_commands
 from ingest.service.loading import load_settings
 from ingest.service.shadow import ROOT
 from settings import Settings, SettingsError
@@ -44,6 +45,9 @@ RateOption = Annotated[float, typer.Option(metavar="N", help="Book updates and t
 SeedOption = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same market.")]
 SymbolsOption = Annotated[str, typer.Option(metavar="A/B,C/D", help="The symbols to simulate, comma-separated.")]
 FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, restart and refuse from time to time.")]
+
+
+record_commands.register(app)
 
 
 def main() -> None:

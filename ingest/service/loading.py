@@ -24,10 +24,13 @@ _OF_A_FEED = (("session",), ("subscribe_function",), ("headers_function",), ("re
 _LISTS = (("broker", "middleware"), ("telemetry", "subscribers"))
 
 
-def load_settings(path: Path | None) -> Settings:
-    """Return the settings of a file; `SettingsError` with every problem, of its values and of the names in it."""
+def load_settings(path: Path | None, *, spools: bool = True) -> Settings:
+    """Return the settings of a file; `SettingsError` with every problem, of its values and of the names in it.
+
+    ``spools``: whether the feeds' spool folders must be there.
+    """
     try:
-        return load(path)
+        return load(path, spools=spools)
     except SettingsError as error:
         raise SettingsError([*error.problems, *_dead_names(path if path is not None else feeds_file())]) from None
 
