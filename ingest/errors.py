@@ -27,11 +27,15 @@
     │   ├── BrokerTooOld            a server without what the scripts need
     │   ├── EnqueueVetoed           a Dramatiq middleware did not let a message pass
     │   └── ForeignWriter           somebody else writes under our producer's name
-    └── SpoolError                  the disk said no, or gave back something else
-        ├── SpoolFull               the spool's limit is reached, or its disk takes no more
-        ├── SpoolDamaged            a file that cannot be read, or not all of it
-        ├── SpoolTooNew             a file of a newer version of this software
-        └── SpoolUnusable           the folder or the file cannot be used at all
+    ├── SpoolError                  the disk said no, or gave back something else
+    │   ├── SpoolFull               the spool's limit is reached, or its disk takes no more
+    │   ├── SpoolDamaged            a file that cannot be read, or not all of it
+    │   ├── SpoolTooNew             a file of a newer version of this software
+    │   └── SpoolUnusable           the folder or the file cannot be used at all
+    └── RecordError                 a recorded feed that cannot be written or read
+        ├── NotARecord              a file of something else
+        ├── RecordTooNew            a record of a newer version of this software
+        └── RecordDamaged           a record that is not what was written, or cannot be
 
 The rule: errors are values (compared by content), but not frozen, because Python itself writes their traceback; no text of a
 server or of Redis is trusted; what is shown is bounded and free of secrets.
@@ -403,3 +407,35 @@ class SpoolUnusable(SpoolError):
     """The folder or the file cannot be used at all."""
 
     _what = "the spool cannot be used"
+
+
+@dataclass(unsafe_hash=True)
+class RecordError(IngestError):
+    """A recorded feed that cannot be written or read; who knows the file names it."""
+
+    detail: str
+    #: What was read in one go before the damage.
+    before: tuple[object, ...] = field(default=(), repr=False, compare=False)
+
+    _what = "the record cannot be used"
+
+    def __str__(self) -> str:
+        return f"{self._what}: {self.detail}"
+
+
+class NotARecord(RecordError):
+    """A file of something else."""
+
+    _what = "this is no record of a feed"
+
+
+class RecordTooNew(RecordError):
+    """A record of a newer version of this software."""
+
+    _what = "the record was written by a newer version"
+
+
+class RecordDamaged(RecordError):
+    """A record that is not what was written, or what cannot be written into one."""
+
+    _what = "the record is damaged"

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from ingest.service import record_commands
 from ingest.service.loading import load_settings
 from ingest.version import project_version
 from settings import Settings, SettingsError
@@ -42,6 +43,9 @@ RateOption = Annotated[float, typer.Option(metavar="N", help="Book updates and t
 SeedOption = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same market.")]
 SymbolsOption = Annotated[str, typer.Option(metavar="A/B,C/D", help="The symbols to simulate, comma-separated.")]
 FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, restart and refuse from time to time.")]
+
+
+record_commands.register(app)
 
 
 def main() -> None:

@@ -26,14 +26,14 @@ _SUBSCRIBERS = ("telemetry", "subscribers")
 _ACTORS = ("workers", "actors")
 
 
-def load_settings(path: Path | None, *, actors: bool = False) -> Settings:
+def load_settings(path: Path | None, *, actors: bool = False, spools: bool = True) -> Settings:
     """Return the settings of a file; `SettingsError` with every problem, of its values and of the names in it.
 
     ``actors``: try the modules of ``[workers] actors`` too where the rest is wrong. Which feed's actor is in them can be said
-    only of a file that is right.
+    only of a file that is right. ``spools``: whether the feeds' spool folders must be there.
     """
     try:
-        return load(path)
+        return load(path, spools=spools)
     except SettingsError as error:
         raise SettingsError([*error.problems, *_dead_names(path if path is not None else feeds_file(), actors)]) from None
 
