@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ingest.version import project_version
+
 if TYPE_CHECKING:
     from settings import Settings
 
@@ -49,8 +51,6 @@ def record(
     became of every connection and what the session emitted go into FILE. Secrets of the settings and what looks like
     credentials in sent frames are masked. Ctrl-C ends it.
     """
-    from ingest.service.cli import _version  # when called: the command line imports us
-
     with _refusals():
         from ingest.service import records
 
@@ -65,7 +65,7 @@ def record(
                 seconds=seconds,
                 frames=frames,
                 masks=mask or (),
-                recorder=f"dramatiq-websocket {_version()}",
+                recorder=f"dramatiq-websocket {project_version()}",
             )
     raise typer.Exit(code)
 

@@ -160,6 +160,10 @@ class TappedTransport:
         self._tap = tap
         self._reads = False
 
+    @property
+    def bytes_received(self) -> int:
+        return self._transport.bytes_received
+
     def receive(self, timeout: float | None, *, read: bool = True) -> list[Received]:
         if not self._reads:
             self._reads = True

@@ -134,6 +134,11 @@ class ReplayTransport:
         self._wakeup = wakeup
         self._before_read = before_read
 
+    @property
+    def bytes_received(self) -> int:
+        """Nothing came over a wire."""
+        return 0
+
     def receive(self, timeout: float | None, *, read: bool = True) -> list[Received]:
         self._before_read()
         if not read:
