@@ -55,6 +55,8 @@ def brief(value: float | None) -> str:
     """Return a number within five characters: ``0``, ``0.3``, ``9999``, ``12.3k``, ``456k``, ``1.2M``."""
     if value is None:
         return NOTHING
+    if isinstance(value, int) and value < 10_000:
+        return str(value)
     if value < 9999.5:
         return f"{value:.1f}" if 0 < value < 9.95 else f"{value:.0f}"
     for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9)):

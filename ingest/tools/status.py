@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.tools.findings import Finding, Severity, find, headline, is_well
-from ingest.tools.show import NOTHING, duration, lag, number, printable, rate
+from ingest.tools.show import NOTHING, brief_duration, duration, lag, number, printable, rate
 from ingest.tools.views import ABSENT, FeedView, Overview, Process, QueueView
 
 #: How states are coloured, wherever there are colours.
@@ -30,25 +30,18 @@ STYLES = {
     "STANDBY": "dim",
 }
 
+#: What stands in one row of a table.
+Row = Sequence[str | Text]
+
 _MARKS = {Severity.ERROR: ("✗", "bold red"), Severity.WARNING: ("!", "yellow"), Severity.NOTICE: ("·", "dim")}
 
-_FEEDS = (
-    "feed",
-    "state",
-    "in/s",
-    "queued/s",
-    "done/s",
-    "depth",
-    "lag p50",
-    "p99",
-    "backlog",
-    "on disk",
-    "reconnects",
-    "lead",
-    "standby",
-)
+_FLOW = ("feed", "state", "in/s", "queued/s", "done/s", "depth", "lag p50", "p99")
+_WHERE = ("feed", "lead", "standby", "failed on", "reconnects", "backlog", "on disk", "last reason")
 _QUEUES = ("queue", "depth", "limit", "growth/s", "delayed", "dead")
 _PROCESSES = ("process", "kind", "state", "version", "feeds")
+
+#: Columns of numbers: to the right, and never folded.
+_NUMBERS = frozenset({*_FLOW[2:], *_WHERE[4:7], *_QUEUES[1:]})
 
 
 def only_feeds(overview: Overview, names: Sequence[str]) -> Overview:
@@ -65,16 +58,18 @@ def show_status(overview: Overview, out: Console) -> bool:
     findings = find(overview)
     well = is_well(findings)
     out.print(Text(headline(overview, findings), style="green" if well else "bold red"), soft_wrap=True)
-    for table in (_feeds(overview.feeds), _queues(overview.queues), _processes(overview.everybody)):
+    feeds = overview.feeds
+    tables = (
+        _table(_FLOW, [_flow(feed) for feed in feeds]),
+        _table(_WHERE, [_where(feed) for feed in feeds]),
+        _table(_QUEUES, [_queue(queue) for queue in overview.queues]),
+        _table(_PROCESSES, [_process(process) for process in overview.everybody]),
+    )
+    for table in tables:
         if table is not None:
             out.print()
             out.print(table)
-    reasons = [feed for feed in overview.feeds if feed.last_reason]
     rest = _rest(findings)
-    if reasons:
-        out.print("\nlast reasons to reconnect or give up")
-        for feed in reasons:
-            out.print(f"  {printable(feed.label)}: {printable(feed.last_reason)}", soft_wrap=True)
     if rest:
         out.print("\nbesides")
         for finding in rest:
@@ -105,54 +100,51 @@ def _rest(findings: Sequence[Finding]) -> Sequence[Finding]:
     return findings if is_well(findings) else findings[1:]
 
 
-def _feeds(feeds: Sequence[FeedView]) -> Table | None:
-    return _table(_FEEDS, [_feed_row(feed) for feed in feeds], right=range(2, 11))
-
-
-def _feed_row(feed: FeedView) -> Sequence[str | Text]:
+def _flow(feed: FeedView) -> Row:
     state = Text(printable(feed.state), style=STYLES.get(feed.state, "default"))
-    if feed.paused:
-        state.append(" (paused)", style="yellow")
+    if feed.paused and feed.state != "PAUSED":
+        state.append(" paused", style="yellow")
     if feed.for_seconds is not None:
-        state.append(f" {duration(feed.for_seconds)}", style="dim")
+        state.append(f" {brief_duration(feed.for_seconds)}", style="dim")
     return (
         printable(feed.label),
         state,
         rate(feed.frames_rate),
         rate(feed.enqueued_rate),
-        rate(feed.processed_rate) if feed.processed_rate is not None else "",
+        rate(feed.processed_rate),
         number(feed.depth),
-        lag(feed.lag_p50) if feed.lag_p50 is not None else "",
-        lag(feed.lag_p99) if feed.lag_p99 is not None else "",
-        number(feed.backlog),
-        number(feed.spooled) if feed.spooled else "",
-        number(feed.reconnects),
-        printable(feed.lead) or NOTHING,
-        printable(", ".join(feed.standbys)),
+        lag(feed.lag_p50),
+        lag(feed.lag_p99),
     )
 
 
-def _queues(queues: Sequence[QueueView]) -> Table | None:
-    rows = [
-        (
-            printable(queue.name),
-            number(queue.depth),
-            number(queue.high_watermark) if queue.high_watermark is not None else "",
-            f"{queue.growth:+,.0f}" if queue.growth is not None else "",
-            number(queue.delayed) if queue.delayed else "",
-            number(queue.dead) if queue.dead else "",
-        )
-        for queue in queues
-    ]
-    return _table(_QUEUES, rows, right=range(1, 6))
+def _where(feed: FeedView) -> Row:
+    return (
+        printable(feed.label),
+        printable(feed.lead) or NOTHING,
+        printable(", ".join(feed.standbys)),
+        printable(", ".join(feed.failed_on)),
+        number(feed.reconnects),
+        number(feed.backlog),
+        number(feed.spooled) if feed.spooled else "",
+        printable(feed.last_reason),
+    )
 
 
-def _processes(processes: Sequence[Process]) -> Table | None:
-    rows = [
-        (printable(each.name), each.kind, _how(each), printable(each.version), printable(", ".join(each.feeds)))
-        for each in processes
-    ]
-    return _table(_PROCESSES, rows)
+def _queue(queue: QueueView) -> Row:
+    return (
+        printable(queue.name),
+        number(queue.depth),
+        number(queue.high_watermark) if queue.high_watermark is not None else "",
+        f"{queue.growth:+,.0f}" if queue.growth is not None else "",
+        number(queue.delayed) if queue.delayed else "",
+        number(queue.dead) if queue.dead else "",
+    )
+
+
+def _process(process: Process) -> Row:
+    feeds = printable(", ".join(process.feeds))
+    return printable(process.name), process.kind, _how(process), printable(process.version), feeds
 
 
 def _how(process: Process) -> Text:
@@ -165,14 +157,15 @@ def _how(process: Process) -> Text:
     return Text("runs", style="green")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], right: Sequence[int] = ()) -> Table | None:
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> Table | None:
     """Lay rows out; a column in which nothing stands takes the room of those that matter."""
-    shown = [at for at, _ in enumerate(columns) if any(str(row[at]) for row in rows)]
     if not rows:
         return None
+    shown = [at for at, _ in enumerate(columns) if any(str(row[at]) for row in rows)]
     table = Table(box=None, pad_edge=False)
     for at in shown:
-        table.add_column(columns[at], justify="right" if at in right else "left", no_wrap=at in right)
+        right = columns[at] in _NUMBERS
+        table.add_column(columns[at], justify="right" if right else "left", no_wrap=right, overflow="fold", min_width=5)
     for row in rows:
         table.add_row(*(row[at] for at in shown))
     return table

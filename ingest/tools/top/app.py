@@ -273,18 +273,17 @@ class TopApp(App[None]):
 
     def _away(self) -> Text:
         lasting = duration(self._clock() - (self._away_since or 0.0))
-        return Text(
-            f"no answer for {lasting}: {printable(self._trouble)}; the numbers are of {_clock_time(self._overview)}, trying again"
-        )
+        of = _clock_time(self._overview)
+        return Text(f"no answer for {lasting}, trying again (the numbers are of {of}): {printable(self._trouble)}")
 
     def _help(self) -> Text:
-        text = Text()
+        text = Text(f" only {printable(self._filter)!r} (Esc: all)  " if self._filter else "", style="bold")
         for key, what in _HELP:
-            text.append(f" {key} ", style="bold reverse").append(f" {what}")
+            text.append(f" {key} ", style="bold reverse").append(f" {what}", style="not bold")
             if what == "sort":
-                text.append(f": {self._order}{' reversed' if self._backwards else ''}")
+                text.append(f": {self._order}{' reversed' if self._backwards else ''}", style="not bold")
             text.append("  ")
-        return text.append(f"only {printable(self._filter)!r} (Esc: all)" if self._filter else "")
+        return text
 
 
 def _clock_time(overview: Overview | None) -> str:

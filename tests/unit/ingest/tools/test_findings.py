@@ -1,0 +1,201 @@
+"""What is wrong, as sentences with a remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ingest.errors import DialFailed, HandshakeRejected, PingTimedOut
+from ingest.tools.findings import Severity, advice, find, headline, is_well
+from ingest.tools.overview import make_overview
+from ingest.tools.views import FeedView, Overview, Process, QueueView
+from tests.support.snapshots import NOW, reading, supervisor, worker
+
+RUNS = Process(kind="supervisor", id="host:7:x", name="host:7", age=0.5)
+WORKS = Process(kind="worker", id="host:8:x", name="host:8", age=0.5)
+WELL = FeedView(group="", name="trades", state="READY", lead="host:7", told_by="host:7", alive=True, queue="q")
+
+
+def overview_of(*feeds: FeedView, queue: QueueView | None = None, others: tuple[Process, ...] = (WORKS,)) -> Overview:
+    workers = [each for each in others if each.kind == "worker"]
+    supervisors = [RUNS, *(each for each in others if each.kind == "supervisor")]
+    return Overview(at=NOW, feeds=feeds, queues=[queue] if queue else [], supervisors=supervisors, workers=workers)
+
+
+def told(overview: Overview) -> list[str]:
+    return [str(finding) for finding in find(overview)]
+
+
+def test_all_well_is_one_sentence_too() -> None:
+    overview = overview_of(WELL, queue=QueueView(name="q", depth=10, high_watermark=100))
+
+    assert find(overview) == []
+    assert headline(overview, []) == "all well: 1 feed, 1 supervisor, 1 worker process"
+
+
+def test_a_feed_that_gave_up_names_the_reason_the_place_and_the_command() -> None:
+    reason = str(HandshakeRejected(403))
+    overview = overview_of(replace(WELL, state="FAILED", lead="", last_reason=reason))
+
+    assert headline(overview, find(overview)) == (
+        "trades: FAILED (the server answered the upgrade with status 403) on host:7: "
+        "check the token; python -m ingest check --connect; then start it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "remedy"),
+    [
+        (
+            {"state": "BACKING_OFF", "for_seconds": 75.0, "last_reason": str(PingTimedOut(20.0))},
+            "not connected for 1 min 15 s (ping not answered for 20 s) on host:7",
+            "check --connect",
+        ),
+        ({"state": "CONNECTING", "for_seconds": 11.0}, "CONNECTING for 11 s on host:7", "check --connect"),
+        ({"state": "BLOCKED", "for_seconds": 3.0}, "reads nothing for 3 s on host:7", "ingest doctor"),
+        ({"state": "SLOW_CALLBACK"}, "its session's code does not return on host:7", "callback_slow"),
+        ({"state": "STANDBY", "lead": "", "standbys": ["b:2"]}, "nobody leads; b:2 takes over", "look again"),
+        ({"paused": True, "state": "PAUSED"}, "paused", "python -m ingest resume trades"),
+        ({"oldest_age": 45.0, "backlog": 1234}, "what was read 45 s ago is not in the queue yet (1,234 messages wait)", "doctor"),
+    ],
+)
+def test_what_keeps_a_feed_from_flowing_is_a_warning(change: dict, says: str, remedy: str) -> None:
+    [finding] = find(overview_of(replace(WELL, **change)))
+
+    assert (finding.severity, finding.subject) == (Severity.WARNING, "trades")
+    assert says in finding.text
+    assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize("state", ["IDLE", "CONNECTING", "BOOTSTRAPPING"])
+def test_a_feed_on_its_way_is_given_some_seconds(state: str) -> None:
+    assert is_well(find(overview_of(replace(WELL, state=state, for_seconds=2.0))))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"state": "ABSENT", "told_by": ""}, "no supervisor runs it: start or reload one"),
+        ({"state": "STOPPED", "told_by": "a:1"}, "stopped with a:1, and nobody took over: python -m ingest run"),
+        ({"state": "READY", "told_by": "a:1"}, "a:1 has fallen silent: see whether that process hangs"),
+    ],
+)
+def test_a_feed_that_no_supervisor_runs_is_an_error(change: dict, says: str) -> None:
+    [finding] = find(overview_of(replace(WELL, alive=False, lead="", **change)))
+
+    assert finding.severity is Severity.ERROR
+    assert says in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("process", "says"),
+    [
+        (replace(RUNS, age=9.0), "none runs; host:7 was last heard of 9 s ago and said no last word (killed, or cut off)"),
+        (replace(RUNS, age=40.0, final=True), "none runs; host:7 was stopped 40 s ago"),
+        (replace(RUNS, age=600.0, gone=True), "none runs; host:7 was last heard of 10 min ago"),
+        (None, "none runs, or none on this Redis and in this namespace"),
+    ],
+)
+def test_that_nobody_runs_is_told_once_and_first(process: Process | None, says: str) -> None:
+    feed = replace(WELL, alive=False, lead="")
+    overview = Overview(at=NOW, feeds=[feed, replace(feed, name="book")], supervisors=[process] if process else [])
+
+    first, *rest = find(overview)
+
+    assert says in str(first)
+    assert first.remedy == "start it with python -m ingest run"
+    assert all(finding.subject == "supervisor host:7" for finding in rest)
+
+
+def test_queues_that_are_full_that_grow_without_workers_and_that_hold_dead_letters() -> None:
+    full = QueueView(name="q", depth=100, high_watermark=100, dead=3)
+    grows = QueueView(name="q", depth=5000, high_watermark=20_000, growth=12.0)
+
+    assert told(overview_of(WELL, queue=full)) == [
+        "queue q: full: 100 messages wait (high_watermark 100): "
+        "start more workers (dramatiq workers), or see what its actors wait for",
+        "queue q: 3 dead letters: python -m ingest dead-letters list --queue q",
+    ]
+    assert told(overview_of(WELL, queue=grows, others=())) == [
+        "queue q: grows by 12/s, 5,000 messages wait: no worker process tells of itself: start dramatiq workers"
+    ]
+    assert told(overview_of(WELL, queue=grows)) == []
+    assert told(overview_of(WELL, queue=replace(grows, depth=100), others=())) == []
+
+
+def test_processes_that_are_silent_or_gone() -> None:
+    silent = replace(WORKS, age=8.0)
+    gone = replace(RUNS, id="b:2:y", name="b:2", age=300.0, gone=True)
+    ended = replace(WORKS, name="c:3", age=30.0, final=True)
+
+    assert [(each.severity, str(each)) for each in find(overview_of(WELL, others=(silent, gone, ended)))] == [
+        (
+            Severity.WARNING,
+            "worker host:8: silent for 8 s: see whether it hangs, or has lost Redis; python -m ingest doctor there",
+        ),
+        (
+            Severity.NOTICE,
+            "supervisor b:2: last heard of 5 min ago, without a last word (killed, or cut off): "
+            "see its log, and that its platform starts it again",
+        ),
+    ]
+
+
+def test_losses_the_disk_and_a_standby_that_gave_up_are_good_to_know_and_no_more() -> None:
+    feed = replace(WELL, lost=2, dropped=1000, spooled=5, failed_on=["b:2"])
+
+    findings = find(overview_of(feed))
+
+    assert is_well(findings)
+    assert [str(finding) for finding in findings] == [
+        "trades: given up on b:2, which cannot take over any more: see the log there, then start that supervisor again",
+        "trades: 1,000 payloads dropped and 2 lost since its supervisors began: python -m ingest gaps --feed trades",
+        "trades: 5 payloads wait on the disk: they are sent as soon as the queue has room and Redis answers",
+    ]
+    assert headline(overview_of(feed), findings).startswith("all well")
+
+
+def test_the_worst_comes_first_and_the_rest_is_counted() -> None:
+    waits = replace(WELL, name="a", state="BACKING_OFF")
+    failed = replace(WELL, name="b", state="FAILED")
+    noted = replace(WELL, name="c", lost=1)
+    overview = overview_of(waits, failed, noted)
+
+    findings = find(overview)
+
+    assert [finding.subject for finding in findings] == ["b", "a", "c"]
+    assert headline(overview, findings).startswith("b: FAILED")
+    assert headline(overview, findings).endswith("(and 1 more)")
+
+
+def test_texts_of_others_come_without_control_characters() -> None:
+    feed = replace(WELL, name="\x1b[31mred", state="FAILED", last_reason="a\x07b")
+
+    assert all(str(finding).isprintable() for finding in find(overview_of(feed)))
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        (HandshakeRejected(401), "check the token"),
+        (HandshakeRejected(404), "check the feed's url"),
+        (HandshakeRejected(302, {"location": "https://example.com/"}), "check the feed's url"),
+        (HandshakeRejected(429), "connect less often"),
+        (HandshakeRejected(503), "trouble of the server's own"),
+        (DialFailed("dns", "no such host"), "check the host name"),
+        (DialFailed("tls", "certificate verify failed"), "check the feed's tls settings"),
+        (PingTimedOut(20.0), "see its log"),
+    ],
+)
+def test_the_advice_goes_by_what_the_reason_says(reason: Exception, remedy: str) -> None:
+    assert advice(str(reason)).startswith(remedy)
+
+
+def test_a_whole_overview_of_snapshots() -> None:
+    failed = supervisor("a:1:x", trades={"state": "FAILED", "lease": "none", "last_reason": str(HandshakeRejected(403))})
+    overview = make_overview(reading(failed, worker("w:1:x")))
+
+    assert headline(overview, find(overview)).startswith(
+        "trades: FAILED (the server answered the upgrade with status 403) on a:1"
+    )
