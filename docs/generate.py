@@ -110,19 +110,28 @@ def _toml(value: object) -> str:
 
 def command_line_page() -> str:
     """Return the reference of every command, a section for each."""
-    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
     parts = [_COMMAND_LINE_HEAD]
-    for name, command in commands.items():
+    for name, command in _commands(typer.main.get_command(app)):
         rows = [_option_row(option) for option in command.params]
         options = _table(("option", "default", "meaning"), rows) if rows else ""
         parts.append("\n\n".join(filter(None, (f"## `{name}`", inspect.cleandoc(command.help), options))))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
+def _commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command under the words that call it, a group before those in it."""
+    for name, command in vars(group)["commands"].items():
+        yield f"{above}{name}", command
+        if "commands" in vars(command):
+            yield from _commands(command, f"{above}{name} ")
+
+
 def _option_row(option: Any) -> tuple[str, ...]:
-    names = ", ".join(f"`{name}`" for name in option.opts)
-    default = "" if option.default is None or option.is_flag else f"`{option.default}`"
-    return names if option.is_flag else f"{names} {option.metavar or ''}".rstrip(), default, _text(option.help)
+    is_argument = option.param_type_name == "argument"
+    names = f"`{option.metavar}`" if is_argument else ", ".join(f"`{name}`" for name in option.opts)
+    default = "" if option.default is None or is_argument or option.is_flag else f"`{option.default}`"
+    shown = names if is_argument or option.is_flag else f"{names} {option.metavar or ''}".rstrip()
+    return shown, default, _text(option.help)
 
 
 def states_diagram() -> str:

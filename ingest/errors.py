@@ -17,6 +17,7 @@
     │   ├── PayloadDropped          an ack can never leave, because a payload before it was dropped
     │   ├── FeedCrashed             a fault in our own loop
     │   ├── Fenced                  another process leads the feed now
+    │   ├── Paused                  an operator paused the feed
     │   └── Stopped                 we were asked to
     ├── PayloadRefused              an emitted value that no encoder takes
     ├── BrokerError                 Redis said no, or nothing
@@ -278,6 +279,14 @@ class Fenced(EndReason):
 
     def __str__(self) -> str:
         return "this process does not lead the feed any more"
+
+
+@dataclass(unsafe_hash=True)
+class Paused(EndReason):
+    """An operator paused the feed."""
+
+    def __str__(self) -> str:
+        return "paused by an operator"
 
 
 @dataclass(unsafe_hash=True)

@@ -145,6 +145,20 @@ class FeedUnblocked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPaused(Event):
+    """An operator (``by``) paused the feed: it has no connection, and makes none before it is resumed."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedResumed(Event):
+    """The feed goes on, after a pause of ``seconds``."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUnavailable(Event):
     """Redis refuses or does not answer; what is read waits in the backlog."""
 
@@ -280,6 +294,7 @@ class DeadLettersGrew(Event):
 GapCause = Literal[
     "disconnected",  # the connection was away
     "blocked",  # the server cut us while we did not read, because workers were too slow
+    "paused",  # an operator paused the feed
     "failover",  # another supervisor led before
     "restart",  # this supervisor was not running
     "dropped",  # the overflow policy dropped frames

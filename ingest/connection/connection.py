@@ -30,6 +30,7 @@ from ingest.errors import (
     FeedCrashed,
     Fenced,
     FrameHandlerFailed,
+    Paused,
     PayloadDropped,
     PayloadRefused,
     ProtocolViolated,
@@ -57,6 +58,7 @@ class Connection:
         dial: Dial,
         stopping: Callable[[], bool],
         leads: Callable[[], bool] = lambda: True,
+        held: Callable[[], bool] = lambda: False,
         on_ready: Callable[[], None] = lambda: None,
         clock: Monotonic = monotonic,
     ) -> None:
@@ -66,6 +68,7 @@ class Connection:
         self._dial = dial
         self._stopping = stopping
         self._leads = leads
+        self._held = held
         self._on_ready = on_ready
         self._clock = clock
         self.behind = False  # reading had stopped, and has not caught up with the server since
@@ -137,11 +140,13 @@ class Connection:
             self._judge(drained=reading and not received)
 
     def _obey(self) -> None:
-        """End the connection where this process was asked to stop, or does not lead the feed any more."""
+        """End the connection where this process was asked to stop or to pause, or does not lead the feed any more."""
         if self._stopping():
             raise Stopped
         if not self._leads():
             raise Fenced
+        if self._held():
+            raise Paused
 
     def _tell_opened(self, seconds: float) -> None:
         url = mask_url(self._url, self._feed.secrets)

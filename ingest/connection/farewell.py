@@ -12,6 +12,7 @@ from ingest.errors import (
     ConnectionDropped,
     EndReason,
     Fenced,
+    Paused,
     ProtocolViolated,
     SendTimedOut,
     SessionFailed,
@@ -37,7 +38,7 @@ def say_farewell(transport: Closable, reason: EndReason) -> None:
         transport.close(1000 if reason.code == 1005 else reason.code, "", 0.0)
     elif isinstance(reason, ProtocolViolated):
         transport.close(reason.code, reason.detail[:100], CLOSE_TIMEOUT)
-    elif isinstance(reason, Stopped | Fenced):
+    elif isinstance(reason, Stopped | Fenced | Paused):
         transport.close(1001, "", CLOSE_TIMEOUT)
     elif isinstance(reason, SessionFailed):
         transport.close(1000, "", CLOSE_TIMEOUT)

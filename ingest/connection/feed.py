@@ -1,6 +1,7 @@
 """A feed: one connection after the other under the retry policy. The body of the thread ``feed-<name>``.
 
-The rule: waits only on the feed's wake-up, so that a stop, returning room, and a change of who leads end every wait at once.
+The rule: waits only on the feed's wake-up, so that a stop, a pause, returning room, and a change of who leads end every wait at
+once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.connection import Connection
 from ingest.connection.gaps import GapTracker, LastHeard
+from ingest.connection.hold import Hold
 from ingest.connection.ports import Dial, Lead, Sink, Wakeup
 from ingest.connection.retry import (
     CREDENTIAL_STATUSES,
@@ -26,7 +28,7 @@ from ingest.connection.retry import (
 )
 from ingest.connection.states import FINAL, State, Trigger
 from ingest.connection.status import FeedStatus
-from ingest.errors import EndReason, FeedCrashed, Fenced, Stopped
+from ingest.errors import EndReason, FeedCrashed, Fenced, Paused, Stopped
 from ingest.events import GapFound, HandlerFailed, RetryScheduled
 from settings.model import FeedSettings
 
@@ -74,6 +76,7 @@ class Feed:
         wakeup: Wakeup,
         stopping: Callable[[], bool],
         lead: Lead,
+        hold: Hold | None = None,
         clock: Monotonic = monotonic,
     ) -> None:
         self.settings = settings
@@ -85,6 +88,7 @@ class Feed:
         self._wakeup = wakeup
         self._stopping = stopping
         self._lead = lead
+        self._hold = hold if hold is not None else Hold()
         self._clock = clock
         self._tenure = 0  # the one that was entered and not yet lost
         self._producer = ""
@@ -102,6 +106,9 @@ class Feed:
                 break
             if isinstance(end.reason, Fenced) or not self._leads():
                 self._stand_back()
+                continue
+            if isinstance(end.reason, Paused | Stopped):  # stopped, though we go on: a pause cut the dial short
+                self.status.pause(self._hold.by or "")
                 continue
             decision = self._decide(end)
             self._outage = decision.outage
@@ -136,6 +143,7 @@ class Feed:
             dial=self._dial,
             stopping=self._stopping,
             leads=self._leads,
+            held=lambda: bool(self._hold),
             on_ready=lambda: self._tell(self._gaps.readied(self.status.wall())),
             clock=self._clock,
         )
@@ -151,9 +159,11 @@ class Feed:
 
     def _lost(self, reason: EndReason, *, blocked: bool) -> None:
         """Note that frames are missed from now on, or rather since something came last."""
-        heard = LastHeard(self.status.heard_us, self._producer, self._sink.emitted, self.status.position)
-        self._gaps.lost(reason, heard, blocked=blocked)
+        self._gaps.lost(reason, self._heard(self.status.heard_us), blocked=blocked)
         self.status.missing_since = self._gaps.since_us
+
+    def _heard(self, at_us: int) -> LastHeard:
+        return LastHeard(at_us, self._producer, self._sink.emitted, self.status.position)
 
     def _tell(self, gap: GapFound | None) -> None:
         """Tell of a gap that is closed, if one was open."""
@@ -169,10 +179,17 @@ class Feed:
             return decide(self._policy, end, self._outage, self._clock(), default=True)
 
     def _wait_for_turn(self) -> bool:
-        """Wait until this process leads and the backlog takes frames: there is no connection before. False once stopped."""
+        """Wait until this process leads, no operator holds the feed, and the backlog takes frames: there is no connection before.
+
+        False once stopped.
+        """
         may_connect = False
         while not may_connect and not self._stopping():
             self.status.standby = not self._take_up()
+            if self._hold:
+                self._rest()
+                continue
+            self.status.resume()
             if self.status.standby:
                 self.status.unblock()
                 self._wait(None)
@@ -183,6 +200,15 @@ class Feed:
         self.status.standby = False
         self.status.unblock()
         return may_connect
+
+    def _rest(self) -> None:
+        """Have no connection until the next change; what was read goes on its way meanwhile, and the lead stays where it is."""
+        self._outage = Outage()
+        self.status.unblock()
+        self.status.pause(self._hold.by or "")
+        if not self.status.standby:
+            self._tell(self._gaps.paused(self._heard(self.status.wall())))
+        self._wait(None)
 
     def _leads(self) -> bool:
         """Tell whether the tenure that was entered goes on."""
@@ -212,7 +238,7 @@ class Feed:
 
     def _sleep(self, seconds: float) -> None:
         deadline = Deadline(seconds, self._clock)
-        while not self._stopping() and self._leads() and not deadline.expired:
+        while not self._stopping() and self._leads() and not self._hold and not deadline.expired:
             self._wait(deadline.remaining())
 
     def _wait(self, seconds: float | None) -> None:

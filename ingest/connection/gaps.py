@@ -5,10 +5,10 @@ The rule: pure; wall-clock microseconds come in, `GapFound` facts go out. One ga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ingest.errors import ClosedByServer, ConnectionDropped, EndReason, Fenced, SendTimedOut
+from ingest.errors import ClosedByServer, ConnectionDropped, EndReason, Fenced, Paused, SendTimedOut
 from ingest.events import GapCause, GapFound
 
 
@@ -53,6 +53,8 @@ class GapTracker:
         """Open the gap that the end of a ready connection leaves; ``blocked`` if we had not read all that it had for us."""
         if isinstance(reason, Fenced):
             self._given_up = _Open("disconnected", heard, reason.kind)
+        elif self._open is None and isinstance(reason, Paused):
+            self._open = _Open("paused", heard, "")
         elif self._open is None:
             cut = blocked and isinstance(reason, ClosedByServer | ConnectionDropped | SendTimedOut)
             self._open = _Open("blocked" if cut else "disconnected", heard, reason.kind)
@@ -65,6 +67,15 @@ class GapTracker:
         elif self._open is None:
             self._open = self._given_up
         self._given_up = None
+
+    def paused(self, heard: LastHeard) -> GapFound | None:
+        """Take that there is no connection because of a pause, from ``heard.at_us`` on; return the gap that ends with that."""
+        if self._open is not None and self._open.cause == "paused":
+            return None
+        told = self._open
+        gap = self._close(heard.at_us, "paused")
+        self._open = _Open("paused", heard if told is None else replace(told.heard, at_us=heard.at_us), "")
+        return gap
 
     @property
     def since_us(self) -> int | None:

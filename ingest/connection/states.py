@@ -16,6 +16,7 @@ class State(StrEnum):
     BOOTSTRAPPING = "BOOTSTRAPPING"
     READY = "READY"
     BACKING_OFF = "BACKING_OFF"
+    PAUSED = "PAUSED"
     STOPPED = "STOPPED"
     FAILED = "FAILED"
 
@@ -30,6 +31,8 @@ class Trigger(StrEnum):
     GAVE_UP = "gave up"  # the same, and no other follows
     STOP = "stop"  # we were asked to
     FENCED = "fenced"  # another process leads the feed now; stand by
+    PAUSE = "pause"  # an operator wants no connection for the time being
+    RESUME = "resume"  # and then one again
     CRASHED = "crashed"  # a fault in our own loop; the feed begins anew
 
 
@@ -49,16 +52,25 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (State.BOOTSTRAPPING, Trigger.STOP): State.STOPPED,
     (State.READY, Trigger.STOP): State.STOPPED,
     (State.BACKING_OFF, Trigger.STOP): State.STOPPED,
+    (State.PAUSED, Trigger.STOP): State.STOPPED,
+    (State.IDLE, Trigger.PAUSE): State.PAUSED,
+    (State.CONNECTING, Trigger.PAUSE): State.PAUSED,
+    (State.BOOTSTRAPPING, Trigger.PAUSE): State.PAUSED,
+    (State.READY, Trigger.PAUSE): State.PAUSED,
+    (State.BACKING_OFF, Trigger.PAUSE): State.PAUSED,
+    (State.PAUSED, Trigger.RESUME): State.IDLE,
     (State.IDLE, Trigger.FENCED): State.IDLE,
     (State.CONNECTING, Trigger.FENCED): State.IDLE,
     (State.BOOTSTRAPPING, Trigger.FENCED): State.IDLE,
     (State.READY, Trigger.FENCED): State.IDLE,
     (State.BACKING_OFF, Trigger.FENCED): State.IDLE,
+    (State.PAUSED, Trigger.FENCED): State.IDLE,
     (State.IDLE, Trigger.CRASHED): State.IDLE,
     (State.CONNECTING, Trigger.CRASHED): State.IDLE,
     (State.BOOTSTRAPPING, Trigger.CRASHED): State.IDLE,
     (State.READY, Trigger.CRASHED): State.IDLE,
     (State.BACKING_OFF, Trigger.CRASHED): State.IDLE,
+    (State.PAUSED, Trigger.CRASHED): State.IDLE,
     (State.IDLE, Trigger.GAVE_UP): State.FAILED,
 }
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.states import State, Trigger, after
-from ingest.errors import EndReason, Fenced, Stopped
+from ingest.errors import EndReason, Fenced, Paused, Stopped
 from ingest.events import (
     ConnectionFailed,
     ConnectionLost,
@@ -23,6 +23,8 @@ from ingest.events import (
     ConnectionTimedOut,
     FeedBlocked,
     FeedGaveUp,
+    FeedPaused,
+    FeedResumed,
     FeedUnblocked,
     Publish,
     StateChanged,
@@ -70,6 +72,7 @@ class FeedStatus:
         self._blocked_us = 0
         self._block_told = False
         self._readied_at: float | None = None
+        self._paused_at: float | None = None
 
     @property
     def blocked(self) -> bool:
@@ -85,6 +88,11 @@ class FeedStatus:
     def standby(self, value: bool) -> None:
         if value != self.standby:
             self._standby_us = self.wall() if value else None
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator has paused the feed, and it obeys."""
+        return self._paused_at is not None
 
     def note_round_trip(self, seconds: float) -> None:
         """Note how long the answer to a ping took."""
@@ -114,12 +122,14 @@ class FeedStatus:
     def showing(self, slow_after: float) -> tuple[str, float]:
         """Return the state as users see it, and since when it is so (wall-clock seconds).
 
-        Before the feed's own state come a callback that runs longer than ``slow_after`` seconds, that another process leads, and
-        a full backlog.
+        Before the feed's own state come a callback that runs longer than ``slow_after`` seconds, a pause, that another process
+        leads, and a full backlog.
         """
         running, standby_us = self.running, self._standby_us
         if running is not None and (lasted := self.clock() - running[1]) > slow_after:
             return "SLOW_CALLBACK", round(self.wall() / 1_000_000 - lasted, 1)
+        if self.state is State.PAUSED:
+            return State.PAUSED.value, self._moved_us / 1_000_000
         if standby_us is not None:
             return "STANDBY", standby_us / 1_000_000
         if self.blocked:
@@ -151,7 +161,7 @@ class FeedStatus:
         if end.was_ready:
             self.publish(ConnectionLost(telemetry_id=self.label, reason=reason, lasted=end.lasted))
             self._tell_status(0)
-        elif not isinstance(reason, Stopped | Fenced):
+        elif not isinstance(reason, Stopped | Fenced | Paused):
             self.publish(ConnectionFailed(telemetry_id=self.label, reason=reason))
         return end
 
@@ -183,6 +193,22 @@ class FeedStatus:
         if self._block_told and self._blocked_at is not None:
             self.publish(FeedUnblocked(telemetry_id=self.label, seconds=self.clock() - self._blocked_at))
         self._blocked_at, self._block_told = None, False
+
+    def pause(self, by: str) -> None:
+        """There is no connection, and none is made before `resume`; ``by`` is who wants that."""
+        if self.state is not State.PAUSED:
+            self.move(Trigger.PAUSE)
+        if self._paused_at is None:
+            self._paused_at = self.clock()
+            self.publish(FeedPaused(telemetry_id=self.label, by=by))
+
+    def resume(self) -> None:
+        """The pause is over, if there was one."""
+        if self.state is State.PAUSED:
+            self.move(Trigger.RESUME)
+        if self._paused_at is not None:
+            seconds, self._paused_at = self.clock() - self._paused_at, None
+            self.publish(FeedResumed(telemetry_id=self.label, seconds=seconds))
 
     @contextmanager
     def calling(self, where: str) -> Iterator[None]:

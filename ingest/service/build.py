@@ -18,6 +18,7 @@ import redis
 from ingest.broker.assembly import MiddlewareRefused, assemble_middleware, without_worker_metrics
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
+from ingest.broker.control import Control
 from ingest.broker.gaps import GapActor
 from ingest.broker.lease import Leases
 from ingest.broker.limits import Limits
@@ -31,6 +32,7 @@ from ingest.service.health import Health
 from ingest.service.historian import Historian
 from ingest.service.http import AddressUnusable, HTTPServer
 from ingest.service.keeper import Keeper
+from ingest.service.pause_watch import PauseWatch
 from ingest.service.references import References, resolve_all
 from ingest.service.reporter import Reporter
 from ingest.service.runner import FeedRunner
@@ -57,6 +59,7 @@ class Plant:
     runners: Sequence[FeedRunner]
     keeper: Keeper
     gaps: GapWriter
+    pauses: PauseWatch
     reporter: Reporter
     bus: Bus
     broker: RateLimitedBroker
@@ -127,6 +130,7 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
         each.tenure.on_lost = keeper.wake
     watches = [QueueWatch(feed.label, feed.queue, settings.queue(feed.queue).high_watermark) for feed in _one_a_queue(feeds)]
     runners = [each.runner for each in built]
+    pauses = PauseWatch(Control(client, broker.keys, settings.supervisor.group), runners)
     reporter = Reporter(
         client,
         settings.broker.namespace,
@@ -135,6 +139,7 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
         bus.publish,
         group=settings.supervisor.group,
         history=history,
+        obey=pauses.look,
     )
     metrics = SupervisorMetrics(
         lambda: [runner.figures() for runner in runners],
@@ -143,7 +148,7 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
         bus.counts,
         (project_version(), settings.supervisor.group),
     )
-    return Plant(runners, keeper, gaps, reporter, bus, broker, Health(runners, keeper, reporter), metrics, listener)
+    return Plant(runners, keeper, gaps, pauses, reporter, bus, broker, Health(runners, keeper, reporter), metrics, listener)
 
 
 def build_broker(settings: Settings, references: References) -> RateLimitedBroker:

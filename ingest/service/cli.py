@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.service import record_commands
+from ingest.service import record_commands, repair_commands
 from ingest.service.loading import load_settings
 from ingest.version import project_version
 from settings import Settings, SettingsError
@@ -46,6 +46,7 @@ FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, resta
 
 
 record_commands.register(app)
+repair_commands.register(app)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from ingest.broker.hooks import message_encoder
 from ingest.broker.lease import Terms
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.feed import Feed, policy_of
+from ingest.connection.hold import Hold
 from ingest.connection.session import To
 from ingest.connection.status import FeedStatus
 from ingest.connection.transport import connect
@@ -90,6 +91,7 @@ class FeedBuilder:
     def build(self, feed: FeedSettings, code: FeedCode, spool: Spool | None) -> Built:
         """Return one feed."""
         wakeup, stop = Wakeup(), Flag()
+        hold = Hold(wakeup.set)
         status = FeedStatus(feed.label, self._publish)
         losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
         store = self._store(feed, spool)
@@ -114,7 +116,7 @@ class FeedBuilder:
             adopted=partial(self._take_up_gaps, feed, backlog),
             publish=self._publish,
         )
-        reading = self._reading(feed, code, intake, status, tenure, wakeup, stop)
+        reading = self._reading(feed, code, intake, status, tenure, wakeup, stop, hold)
         self._take_up_gaps(feed, backlog)
         readings = FeedReadings(
             status,
@@ -126,7 +128,7 @@ class FeedBuilder:
             slow_after=feed.open_timeout,
             gaps=partial(self._tally.of, feed.name),
         )
-        return Built(FeedRunner(reading, intake, backlog, losses, publisher, readings, wakeup, stop), claim, tenure)
+        return Built(FeedRunner(reading, intake, backlog, losses, publisher, readings, wakeup, stop, hold), claim, tenure)
 
     def _publish(self, event: Event) -> None:
         """Tell of an event; a gap is counted and recorded as well."""
@@ -181,6 +183,7 @@ class FeedBuilder:
         tenure: Tenure,
         wakeup: Wakeup,
         stop: Flag,
+        hold: Hold,
     ) -> Feed:
         maker = SessionMaker(feed, code.session_class, code.headers_function, code.subscribe_function)
         return Feed(
@@ -189,10 +192,11 @@ class FeedBuilder:
             policy_of(feed, maker, code.retry_function),
             intake,
             status,
-            dial=partial(connect, feed, wakeup=wakeup, stopping=stop.is_set),
+            dial=partial(connect, feed, wakeup=wakeup, stopping=lambda: stop.is_set() or bool(hold)),
             wakeup=wakeup,
             stopping=stop.is_set,
             lead=tenure,
+            hold=hold,
         )
 
     def _intake(self, feed: FeedSettings, backlog: Backlog) -> Intake:

@@ -107,6 +107,7 @@ class FeedReadings:
             oldest_age=self._oldest_age(),
             lease=self._standing.lease,
             leader=self._standing.leader,
+            paused=status.paused,
             gaps=sum(gaps.values()),
             gap_causes=gaps,
             last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,

@@ -1,4 +1,4 @@
-"""Tells Redis every second how the feeds are, and watches the queues that they fill. The thread ``report``.
+"""Tells Redis every second how the feeds are, asks what operators want, and watches the queues. The thread ``report``.
 
 The rule: reporting is a courtesy; when Redis is away it says nothing and nobody waits for it.
 """
@@ -6,7 +6,7 @@ The rule: reporting is a courtesy; when Redis is away it says nothing and nobody
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from threading import Event
 from typing import Any
@@ -32,7 +32,11 @@ STALE = 5.0
 
 
 class Reporter:
-    """Publishes the supervisor's snapshot, and warns of queues that nobody empties."""
+    """Publishes the supervisor's snapshot, and warns of queues that nobody empties.
+
+    Parameters:
+      obey: looks what operators want; called every second, before the snapshot.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Reporter:
         *,
         group: str = "",
         history: Historian | None = None,
+        obey: Callable[[], object] = lambda: None,
         clock: Monotonic = monotonic,
     ) -> None:
         self._client = client
@@ -52,6 +57,7 @@ class Reporter:
         self._watches = watches
         self._publish = publish
         self._history = history
+        self._obey = obey
         self._clock = clock
         self._seen: tuple[float, dict[str, dict[str, int]]] | None = None
         #: Whether the thread still turns.
@@ -63,6 +69,7 @@ class Reporter:
         """Report until ``stop`` is set."""
         while not stop.wait(INTERVAL):
             self.pulse.beat()
+            self._obey()
             self.report()
         self.pulse.rest()
 

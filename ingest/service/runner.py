@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 from ingest.clock import Deadline
 from ingest.connection.feed import Feed
+from ingest.connection.hold import Hold
 from ingest.connection.states import FINAL, State
 from ingest.connection.wakeup import Wakeup
 from ingest.delivery.backlog import Backlog, Saved
@@ -42,6 +43,7 @@ class FeedRunner:
         readings: FeedReadings,
         wakeup: Wakeup,
         stop: Event,
+        hold: Hold,
     ) -> None:
         self.settings = feed.settings
         self._feed = feed
@@ -52,6 +54,7 @@ class FeedRunner:
         self._readings = readings
         self._wakeup = wakeup
         self._stop = stop
+        self._hold = hold
         self._publish: Publish = feed.status.publish
         self._slow_reported: tuple[str, float] | None = None
         self._saved = Saved(0, 0)
@@ -86,6 +89,10 @@ class FeedRunner:
         name = self.settings.name
         self._threads["feed"] = start(f"feed-{name}", self._read)
         self._threads["publish"] = start(f"publish-{name}", self._deliver)
+
+    def hold(self, by: str | None) -> None:
+        """Have the feed close its connection and make no other, as ``by`` wants it, or with None let it go on."""
+        self._hold.set(by)
 
     def stop_reading(self) -> None:
         """Ask the feed to close its connection and end."""

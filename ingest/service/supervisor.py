@@ -88,6 +88,7 @@ class Supervisor:
             log_event(logging.INFO, "health_listening", {"url": plant.listener.url})
         keep = start("lease", lambda: run_restarting(plant.keeper.run, self._keeping_crashed, self._signals.stop))
         plant.gaps.start()
+        plant.pauses.look()  # before the first connection
         for runner in self._runners:
             runner.start()
         report = start("report", lambda: plant.reporter.run(self._reporting))

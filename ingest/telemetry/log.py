@@ -37,6 +37,8 @@ LEVELS = MappingProxyType(
         events.CallbackReturned: logging.INFO,
         events.FeedBlocked: logging.WARNING,
         events.FeedUnblocked: logging.INFO,
+        events.FeedPaused: logging.WARNING,
+        events.FeedResumed: logging.INFO,
         events.BrokerUnavailable: logging.ERROR,
         events.BrokerRecovered: logging.INFO,
         events.QueueForgotten: logging.ERROR,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.connection import Connection
 from ingest.connection.feed import AlwaysLeads, Feed, policy_of
+from ingest.connection.hold import Hold
 from ingest.connection.session import Session
 from ingest.connection.states import Trigger
 from ingest.connection.status import FeedStatus
@@ -187,11 +188,12 @@ class FeedRig(Rig):
         super().__init__(session, **settings)
         self.endings = iter(endings)
         self.wakeup = InstantWakeup(self.clock)
+        self.hold = Hold()
         self.lead = lead if lead is not None else AlwaysLeads("p1")
         policy = policy_of(self.feed, self.maker, function)
         self.feed_loop = Feed(
             self.feed, self.maker, policy, self.sink, self.status,
-            dial=self._dial, wakeup=self.wakeup, stopping=lambda: self.stop, lead=self.lead, clock=self.clock,
+            dial=self._dial, wakeup=self.wakeup, stopping=lambda: self.stop, lead=self.lead, hold=self.hold, clock=self.clock,
         )  # fmt: skip
 
     def _dial(self, url, headers):

@@ -3,7 +3,7 @@
 import pytest
 
 from ingest.connection.gaps import Before, GapTracker, LastHeard
-from ingest.errors import ClosedByServer, ConnectionDropped, DialFailed, Fenced, IdleTimedOut, SendTimedOut, SessionFailed
+from ingest.errors import ClosedByServer, ConnectionDropped, DialFailed, Fenced, IdleTimedOut, Paused, SendTimedOut, SessionFailed
 
 HEARD = LastHeard(1_000, "p1", 7, {"id": 70})
 CUT = ConnectionDropped("reset")
@@ -98,3 +98,31 @@ def test_being_fenced_is_our_own_gap_where_nobody_led_meanwhile(gaps):
     gaps.entered(None)
     gap = gaps.readied(6_000)
     assert (gap.cause, gap.from_us, gap.producer, gap.detail) == ("disconnected", 1_000, "p1", "Fenced")
+
+
+def test_a_pause_that_ends_a_connection_is_the_cause(gaps):
+    gaps.lost(Paused(), HEARD, blocked=True)
+    assert gaps.paused(LastHeard(1_500, "p1", 7, None)) is None  # it has begun before
+    gap = gaps.readied(3_000)
+    assert (gap.cause, gap.from_us, gap.to_us, gap.detail) == ("paused", 1_000, 3_000, "")
+
+
+def test_a_pause_divides_the_gap_in_which_it_falls(gaps):
+    gaps.lost(CUT, HEARD, blocked=False)
+    before = gaps.paused(LastHeard(2_000, "p1", 9, None))
+    assert (before.cause, before.from_us, before.to_us, before.detail) == (
+        "disconnected",
+        1_000,
+        2_000,
+        "ConnectionDropped, paused",
+    )
+    assert gaps.since_us == 2_000
+    gap = gaps.readied(3_000)
+    assert (gap.cause, gap.from_us, gap.to_us) == ("paused", 2_000, 3_000)
+    assert (gap.producer, gap.last_seq, gap.position) == ("p1", 7, {"id": 70})  # nothing has come since
+
+
+def test_a_pause_before_the_first_connection_is_a_gap(gaps):
+    gaps.entered(None)
+    assert gaps.paused(LastHeard(2_000, "p1", 0, None)) is None
+    assert gaps.ended(5_000, "stopped").cause == "paused"
