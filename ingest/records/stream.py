@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 import zstandard
 
@@ -21,6 +21,7 @@ from ingest.errors import NotARecord, RecordDamaged, RecordError
 _LEVEL = 6
 
 _PIECE = 256 * 1024
+_READ = 64 * 1024
 
 #: A reader's memory is bounded by this, whatever a file asks for.
 _LARGEST_WINDOW = 128 * 1024 * 1024
@@ -89,18 +90,28 @@ class DecompressedFile:
         return 0 if self._file.closed else self._file.tell()
 
     def __iter__(self) -> Iterator[bytes]:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
-        reader = decompressor.stream_reader(self._file, read_size=64 * 1024, closefd=False)
-        while True:
-            try:
-                piece = reader.read1(_PIECE)
-            except zstandard.ZstdError as error:
-                raise RecordDamaged(f"it does not decompress ({error})") from error
-            except OSError as error:
-                raise RecordError(os.strerror(error.errno) if error.errno else str(error)) from error
-            if not piece:
-                return
-            yield piece
+        given = 0
+        try:
+            for piece in _pieces(self._file):
+                given += len(piece)
+                yield piece
+        except zstandard.ZstdError as error:
+            yield from self._up_to_the_damage(given, error)
+        except OSError as error:
+            raise RecordError(os.strerror(error.errno) if error.errno else str(error)) from error
+
+    def _up_to_the_damage(self, given: int, damage: Exception) -> Iterator[bytes]:
+        """Yield what is whole between what was given and the damage, which the library swallows with it: read byte by byte."""
+        careful_from = max(0, self._file.tell() - 2 * _READ)
+        self._file.seek(0)
+        try:
+            for piece in _pieces(_Careful(self._file, careful_from)):
+                if len(piece) > given:
+                    yield piece[given:]
+                given = max(0, given - len(piece))
+        except zstandard.ZstdError:
+            pass
+        raise RecordDamaged(f"it does not decompress ({damage})") from damage
 
     def close(self) -> None:
         self._file.close()
@@ -110,3 +121,21 @@ class DecompressedFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class _Careful:
+    """A file that is read byte by byte from an offset on."""
+
+    def __init__(self, file: BinaryIO, offset: int) -> None:
+        self._file = file
+        self._offset = offset
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(max(1, min(size, self._offset - self._file.tell())))
+
+
+def _pieces(source: BinaryIO | _Careful) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    reader = decompressor.stream_reader(cast(BinaryIO, source), read_size=_READ, closefd=False)
+    while piece := reader.read1(_PIECE):
+        yield piece

@@ -130,6 +130,20 @@ def test_files_of_something_else(tmp_path: Path, content: bytes, error: type[Rec
         RecordReader(tmp_path / "r")
 
 
+def test_what_was_flushed_before_the_damage_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    writer = RecordWriter(path, HEADER)
+    for frame in FRAMES:
+        writer.write(frame)
+        writer.flush()
+    damaged = bytearray(path.read_bytes())
+    damaged += b"\xff" * 40
+    found, problem = read_bytes(path, bytes(damaged))
+    assert found == FRAMES
+    assert problem is not None
+    assert problem.startswith("the record is damaged: it does not decompress")
+
+
 def test_damage_right_behind_the_header(tmp_path: Path) -> None:
     file = CompressedFile(tmp_path / "r")
     file.write(encode_header(HEADER) + encode(FRAMES[0]) + b"\xff" * 40)
