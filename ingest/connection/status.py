@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from ingest.clock import Monotonic, monotonic, wall_us
+from ingest.connection.calls import Call, HookCalls
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.states import State, Trigger, after
 from ingest.errors import EndReason, Fenced, Stopped
@@ -49,7 +50,8 @@ class FeedStatus:
         self.reconnects = 0
         self.last_reason: EndReason | None = None
         self.round_trip: float | None = None  # of the newest ping, in seconds
-        self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
+        self.running: Call | None = None  # the session's callback that runs now
+        self.hooks = HookCalls(clock)  # what else of the user's code takes part, on other threads too
         self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
         self.position_text: str | None = None  # where the stream is, as JSON
         self.places: deque[tuple[int, str]] = deque(maxlen=MOST_PLACES)  # positions of this tenure by the number they go with
@@ -87,12 +89,17 @@ class FeedStatus:
         Before the feed's own state come a callback that runs longer than ``slow_after`` seconds, that another process leads, and
         a full backlog.
         """
-        running = self.running
-        if running is not None and self.clock() - running[1] > slow_after:
+        if self.slow(slow_after):
             return "SLOW_CALLBACK"
         if self.standby:
             return "STANDBY"
         return "BLOCKED" if self.blocked else self.state.value
+
+    def slow(self, after: float) -> list[Call]:
+        """Return the calls of the user's code that have been running for longer than ``after`` seconds."""
+        running, now = self.running, self.clock()
+        calls = self.hooks.running() if running is None else [running, *self.hooks.running()]
+        return [call for call in calls if now - call.since > after]
 
     def move(self, trigger: Trigger) -> None:
         """Go to the next state by the table, and tell it."""
@@ -153,7 +160,7 @@ class FeedStatus:
     @contextmanager
     def calling(self, where: str) -> Iterator[None]:
         """Show that the user's code runs, so that others can see it hang."""
-        self.running = (where, self.clock())
+        self.running = Call(where, self.clock())
         try:
             yield
         finally:
