@@ -118,7 +118,7 @@ class HandlerFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSlow(Event):
-    """A callback has been running for ``seconds``, longer than ``open_timeout``."""
+    """A callback or a hook of the user's (``where``) has been running for ``seconds``, longer than ``open_timeout``."""
 
     where: str
     seconds: float

@@ -29,8 +29,9 @@ OLDEST_VERSION = (6, 2)
 
 _LONGEST_DETAIL = 200
 
-#: Redis 6.2 wraps what a command inside a script said: "ERR Error running script (…): @user_script: 9: -OOM command …".
-_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+ .*)")
+#: Redis 6.2 wraps what a command inside a script said: "ERR Error running script (…): @user_script: 9: -OOM command …", or
+#: "… @user_script:9: WRONGTYPE Operation …".
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+ .*)")
 
 #: What a server says where an ACL keeps a script from a command or a key, under the code of all and nothing: up to Redis 7.0
 #: "ERR The user executing the script can't …" (6.2 with "@user_script: 9:" before it), later "ERR ACL failure in script: …".
@@ -196,7 +197,7 @@ def library_error(detail: str) -> redis.ResponseError:
 def refusal(text: str) -> BrokerRefused:
     """Return the error that Redis sent as ``text``, its first word being the code."""
     inner = _IN_SCRIPT.search(text)
-    said = (inner.group(1) if inner else text)[:_LONGEST_DETAIL]
+    said = (inner.group(1) if inner else text).strip()[:_LONGEST_DETAIL]
     if kept := _KEPT_BY_ACL.search(said):
         return BrokerRefused("NOPERM", kept.group())
     code, _, detail = said.partition(" ")

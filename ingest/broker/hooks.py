@@ -6,8 +6,8 @@ The rule: a process that sets neither pays for neither.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import dramatiq
 from dramatiq.broker import Broker
@@ -15,6 +15,9 @@ from dramatiq.encoder import JSONEncoder
 from dramatiq.middleware import Middleware, MiddlewareError
 
 from ingest.errors import EnqueueVetoed
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,27 @@ class EnqueueHooks:
     after: Callable[[bytes], None] | None
 
 
+class Wrap(Protocol):
+    """Puts something around a hook, which is named by what users call it."""
+
+    def __call__(self, where: str, hook: Callable[P, T], /) -> Callable[P, T]: ...
+
+
+def wrapped(hooks: EnqueueHooks, wrap: Wrap) -> EnqueueHooks:
+    """Return the hooks with ``wrap`` around each that there is."""
+    before, after = hooks.before, hooks.after
+    return EnqueueHooks(
+        None if before is None else wrap("before_enqueue", before), None if after is None else wrap("after_enqueue", after)
+    )
+
+
+def wrapped_encoder(encoder: MessageEncoder, wrap: Wrap) -> MessageEncoder:
+    """Return an encoder with ``wrap`` around what it does, if it is the user's own."""
+    if encoder.is_json:
+        return encoder
+    return replace(encoder, encode=wrap("encoder", encoder.encode), decode=wrap("encoder", encoder.decode))
+
+
 def enqueue_hooks(broker: Broker) -> EnqueueHooks:
     """Return what has to be called around every message that is enqueued through this broker."""
 
@@ -53,7 +77,11 @@ def enqueue_hooks(broker: Broker) -> EnqueueHooks:
             broker.emit_before("enqueue", message, None)
         except MiddlewareError as error:
             raise EnqueueVetoed(f"{type(error).__name__}: {error}"[:200]) from error
-        return message.encode()
+        try:
+            return message.encode()
+        except Exception as error:  # an encoder may raise anything; a crash would take all that was read with it
+            what = f"what middleware made of it cannot be encoded: {type(error).__name__}: {error}"
+            raise EnqueueVetoed(what[:200]) from error
 
     def after(data: bytes) -> None:
         broker.emit_after("enqueue", dramatiq.Message.decode(data), None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ingest.connection.calls import Call
 from ingest.connection.outcome import USER_FAULTS, checked_frames, handle_frame, heartbeat_frames, position_text
 from ingest.connection.session import Emit, Fail, Outgoing, Session, Skip
 from ingest.connection.status import FeedStatus
@@ -97,7 +98,7 @@ class Callbacks:
     def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:
         """Return what becomes of one message; `FrameHandlerFailed`."""
         status = self._status
-        status.running = ("on_frame", status.clock())  # not `calling`: this is done for every frame
+        status.running = Call("on_frame", status.clock())  # not `calling`: this is done for every frame
         try:
             return handle_frame(self.session, payload)
         except FrameHandlerFailed as failure:
@@ -109,7 +110,7 @@ class Callbacks:
     def position(self) -> None:
         """Note where the stream is now; `FrameHandlerFailed`."""
         status = self._status
-        status.running = ("position", status.clock())
+        status.running = Call("position", status.clock())
         try:
             text = position_text(self.session)
         except FrameHandlerFailed as failure:

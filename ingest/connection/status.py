@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from ingest.clock import Monotonic, monotonic, wall_us
+from ingest.connection.calls import Call, HookCalls
 from ingest.connection.retry import ConnectionEnd
 from ingest.connection.states import State, Trigger, after
 from ingest.errors import EndReason, Fenced, Paused, Stopped
@@ -60,7 +61,8 @@ class FeedStatus:
         self.round_trips = Histogram(SECONDS)
         self.handler_seconds = Histogram(SECONDS)  # what the session took for all frames of one read
         self.read_frames = Histogram(SIZES)  # what one read brought
-        self.running: tuple[str, float] | None = None  # the user's callback that runs now, and since when
+        self.running: Call | None = None  # the session's callback that runs now
+        self.hooks = HookCalls(clock)  # what else of the user's code takes part, on other threads too
         self.heard_us = 0  # when the newest connection brought something, or became ready (wall clock)
         self.position_text: str | None = None  # where the stream is, as JSON
         self.places: deque[tuple[int, str]] = deque(maxlen=MOST_PLACES)  # positions of this tenure by the number they go with
@@ -125,8 +127,9 @@ class FeedStatus:
         Before the feed's own state come a callback that runs longer than ``slow_after`` seconds, a pause, that another process
         leads, and a full backlog.
         """
-        running, standby_us = self.running, self._standby_us
-        if running is not None and (lasted := self.clock() - running[1]) > slow_after:
+        slow, standby_us = self.slow(slow_after), self._standby_us
+        if slow:
+            lasted = self.clock() - min(call.since for call in slow)
             return "SLOW_CALLBACK", round(self.wall() / 1_000_000 - lasted, 1)
         if self.state is State.PAUSED:
             return State.PAUSED.value, self._moved_us / 1_000_000
@@ -135,6 +138,12 @@ class FeedStatus:
         if self.blocked:
             return "BLOCKED", self._blocked_us / 1_000_000
         return self.state.value, self._moved_us / 1_000_000
+
+    def slow(self, after: float) -> list[Call]:
+        """Return the calls of the user's code that have been running for longer than ``after`` seconds."""
+        running, now = self.running, self.clock()
+        calls = self.hooks.running() if running is None else [running, *self.hooks.running()]
+        return [call for call in calls if now - call.since > after]
 
     def move(self, trigger: Trigger) -> None:
         """Go to the next state by the table, and tell it."""
@@ -213,7 +222,7 @@ class FeedStatus:
     @contextmanager
     def calling(self, where: str) -> Iterator[None]:
         """Show that the user's code runs, so that others can see it hang."""
-        self.running = (where, self.clock())
+        self.running = Call(where, self.clock())
         try:
             yield
         finally:

@@ -13,10 +13,11 @@ from threading import Lock
 from ingest.clock import Monotonic, monotonic
 from ingest.delivery.backlog import Backlog, Chain, Entry
 from ingest.delivery.batches import Batch, Cutter
+from ingest.delivery.entry import payloads_in
 from ingest.delivery.envelope import Envelope
 from ingest.delivery.intake import Intake
 from ingest.errors import PayloadRefused
-from ingest.events import MessageRejected, Publish
+from ingest.events import Publish
 
 #: Seconds after which the publisher looks again, where the feed's thread is at work on what is gathered.
 _BUSY = 0.01
@@ -84,10 +85,6 @@ class BatchIntake(Intake):
         try:
             if locked:
                 self._close_open()
-            elif self._cutter is not None and (batch := self._cutter.open) is not None:  # behind what is in hand
-                last = min(batch.last, self._emitted)  # what is just being encoded has no number yet
-                if last >= batch.first:
-                    self._backlog.refuse(self._chain, batch.first, last, batch.received_us, "lost")
             super().close()
         finally:
             if locked:
@@ -98,6 +95,7 @@ class BatchIntake(Intake):
             if self._closed:
                 return
             assert self._cutter is not None, "a connection was made before a tenure began"
+            self._received_us = received_us
             closed: list[Batch] = []
             try:
                 self._cutter.add(payloads, self._emitted + 1, received_us, closed)
@@ -113,10 +111,6 @@ class BatchIntake(Intake):
 
     # With the lock held.
 
-    def _count(self, payloads: int) -> None:
-        self._emitted += payloads
-        self._total += payloads
-
     def _close_open(self) -> None:
         if self._cutter is not None and self._cutter.open is not None:
             closed: list[Batch] = []
@@ -127,7 +121,7 @@ class BatchIntake(Intake):
         """Put what is closed in the backlog, and look after what is open by now."""
         assert self._cutter is not None, "nothing is closed that was not gathered"
         if entries := self._sealed(closed):
-            self._hand_over(entries)
+            self._hand_over(entries, payloads_in(entries))
         still = self._cutter.open
         if still is None:
             self._due, self._backlog.gathering_us = inf, None
@@ -142,6 +136,5 @@ class BatchIntake(Intake):
             try:
                 entries.append(batch.seal(self._envelope))
             except PayloadRefused as refused:
-                self._backlog.refuse(self._chain, batch.first, batch.last, batch.received_us, "unencodable")
-                self._publish(MessageRejected(telemetry_id=self._label, seq=batch.first, detail=str(refused)))
+                self._refuse(batch.first, batch.last, batch.received_us, refused)
         return entries

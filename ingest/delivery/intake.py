@@ -1,6 +1,7 @@
 """Takes payloads from a connection: numbers them, encodes them, and puts them in the backlog.
 
-The rule: a payload has its number before anything can happen to it, and everything before a refused payload is kept.
+The rule: a payload has its number before anything can happen to it, everything before a refused payload is kept, and what has a
+number is at every moment in the backlog or in one of the counts that `close` takes: the user's code may hang anywhere.
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ class Intake:
         self._chain = Chain("")  # nothing is put before `enter`
         self._emitted = 0
         self._total = 0
-        self._handing_over = Lock()  # whoever closes takes what middleware has in hand, or finds it in the backlog
-        self._in_hand: list[Entry] = []
+        self._handing_over = Lock()  # guards what follows: whoever closes takes it, or finds it in the backlog
         self._closed = False
+        self._unsealed = 0  # payloads that have a number and are in no message yet that could be handed over
+        self._received_us = 0  # when the newest payloads were read
+        self._in_hand: list[Entry] = []  # messages that middleware has
+        self._vetoed: set[int] = set()  # the numbers of those that it did not let pass
 
     @property
     def emitted(self) -> int:
@@ -89,12 +93,16 @@ class Intake:
     def close(self) -> None:
         """Take nothing more: what a callback that hung returns later comes after the end was counted.
 
-        What has its number and hangs in middleware is lost.
+        What has its number and hangs in an encoder or in middleware is lost.
         """
         with self._handing_over:
             self._closed = True
-            in_hand, self._in_hand = self._in_hand, []
+            in_hand = [entry for entry in self._in_hand if entry.seq not in self._vetoed]
+            unsealed, last = self._unsealed, self._emitted
         self._backlog.lose(self._chain, in_hand)
+        if unsealed:
+            since_us = self._backlog.gathering_us or self._received_us
+            self._backlog.refuse(self._chain, last - unsealed + 1, last, since_us, "lost")
         self._backlog.end(self._chain)
 
     def flush(self) -> None:
@@ -108,6 +116,7 @@ class Intake:
         if self._closed:
             return
         assert self._envelope is not None, "a connection was made before a tenure began"
+        self._received_us = received_us
         entries: list[Entry] = []
         try:
             self._envelope.seal(payloads, self._emitted + 1, received_us, entries)
@@ -118,25 +127,51 @@ class Intake:
         self._take(entries)
 
     def _take(self, entries: list[Entry]) -> None:
-        self._emitted += len(entries)
-        self._total += len(entries)
-        self._hand_over(entries)
+        if entries:
+            self._count(len(entries))
+            self._hand_over(entries, len(entries))
 
-    def _hand_over(self, entries: list[Entry]) -> None:
-        """Put messages that have their numbers into the backlog, as middleware leaves them."""
-        if self._before is not None:
-            self._in_hand = entries
-            entries = self._through_middleware(entries, self._before)
+    def _count(self, payloads: int) -> None:
+        """Give so many payloads their numbers, if they do not come after the end."""
         with self._handing_over:
-            self._in_hand = []
-            if entries and not self._closed:
+            if not self._closed:
+                self._emitted += payloads
+                self._total += payloads
+                self._unsealed += payloads
+
+    def _hand_over(self, entries: list[Entry], payloads: int) -> None:
+        """Put messages that have their numbers, and carry so many payloads, into the backlog, as middleware leaves them."""
+        with self._handing_over:
+            if self._closed:
+                return
+            self._unsealed -= payloads
+            if self._before is None:
+                self._backlog.put(self._chain, entries)
+                return
+            self._in_hand = entries
+        self._keep(self._through_middleware(entries, self._before))
+
+    def _keep(self, entries: list[Entry]) -> None:
+        """Put what middleware has let pass into the backlog."""
+        with self._handing_over:
+            if self._closed:
+                return
+            self._in_hand, self._vetoed = [], set()
+            if entries:
                 self._backlog.put(self._chain, entries)
 
+    def _refuse(self, first: int, last: int, received_us: int, refused: PayloadRefused) -> None:
+        """Give up payloads that have their numbers, since they cannot be encoded."""
+        with self._handing_over:
+            if self._closed:
+                return
+            self._unsealed -= last - first + 1
+        self._backlog.refuse(self._chain, first, last, received_us, "unencodable")
+        self._publish(MessageRejected(telemetry_id=self._label, seq=first, detail=str(refused)))
+
     def _give_up(self, refused: PayloadRefused, received_us: int) -> None:
-        self._emitted += 1
-        self._total += 1
-        self._backlog.refuse(self._chain, self._emitted, self._emitted, received_us, "unencodable")
-        self._publish(MessageRejected(telemetry_id=self._label, seq=self._emitted, detail=str(refused)))
+        self._count(1)
+        self._refuse(self._emitted, self._emitted, received_us, refused)
 
     def _through_middleware(self, entries: list[Entry], before: Callable[[bytes], bytes]) -> list[Entry]:
         passed: list[Entry] = []
@@ -144,6 +179,13 @@ class Intake:
             try:
                 passed.append(entry._replace(data=before(entry.data)))
             except EnqueueVetoed as veto:
-                self._backlog.refuse(self._chain, entry.seq, entry.last, entry.received_us, "vetoed")
-                self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))
+                self._veto(entry, veto)
         return passed
+
+    def _veto(self, entry: Entry, veto: EnqueueVetoed) -> None:
+        with self._handing_over:
+            if self._closed:
+                return
+            self._vetoed.add(entry.seq)
+        self._backlog.refuse(self._chain, entry.seq, entry.last, entry.received_us, "vetoed")
+        self._publish(MessageRejected(telemetry_id=self._label, seq=entry.seq, detail=str(veto)))

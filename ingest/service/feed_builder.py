@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.gaps import GapActor, GapRecord, gap_command, gap_message
-from ingest.broker.hooks import message_encoder
+from ingest.broker.hooks import EnqueueHooks, MessageEncoder, message_encoder, wrapped, wrapped_encoder
 from ingest.broker.lease import Terms
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.feed import Feed, policy_of
@@ -76,6 +76,13 @@ def open_spools(feeds: Sequence[FeedSettings]) -> dict[str, Spool]:
     return spools
 
 
+class _UserCode(NamedTuple):
+    """What of the user's code takes part in one feed's delivery, noted while it runs."""
+
+    hooks: EnqueueHooks
+    encoder: MessageEncoder
+
+
 class FeedBuilder:
     """Makes the feeds of one supervisor."""
 
@@ -93,12 +100,15 @@ class FeedBuilder:
         wakeup, stop = Wakeup(), Flag()
         hold = Hold(wakeup.set)
         status = FeedStatus(feed.label, self._publish)
+        user = _UserCode(wrapped(self._hooks, status.hooks.noted), wrapped_encoder(self._encoder, status.hooks.noted))
+        self._gaps.use(feed.name, user.hooks)
         losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
         store = self._store(feed, spool)
         backlog = Backlog(_bounds(feed), losses, store, spooling=partial(self._spooling, feed), on_room=wakeup.set)
-        intake = self._intake(feed, backlog)
+        intake = self._intake(feed, backlog, user)
         tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
-        publisher = self._publisher(feed, backlog, tenure, intake.flush_due if isinstance(intake, BatchIntake) else None)
+        flush = intake.flush_due if isinstance(intake, BatchIntake) else None
+        publisher = self._publisher(feed, backlog, tenure, flush, user)
         claim = Claim(
             feed.name,
             feed.label,
@@ -164,13 +174,13 @@ class FeedBuilder:
             tell=self._publish,
         )
 
-    def _envelope(self, feed: FeedSettings, producer: str) -> Envelope:
+    def _envelope(self, feed: FeedSettings, encoder: MessageEncoder, producer: str) -> Envelope:
         return Envelope(
             feed=feed.name,
             producer=producer,
             destination=Destination(feed.queue, feed.actor, feed.options),
             rules=PayloadRules(feed.payload, feed.binary),
-            encoder=self._encoder,
+            encoder=encoder,
             routed=To,
         )
 
@@ -199,35 +209,37 @@ class FeedBuilder:
             hold=hold,
         )
 
-    def _intake(self, feed: FeedSettings, backlog: Backlog) -> Intake:
-        make, before, batch = partial(self._envelope, feed), self._hooks.before, feed.batch
+    def _intake(self, feed: FeedSettings, backlog: Backlog, user: _UserCode) -> Intake:
+        make, before, batch = partial(self._envelope, feed, user.encoder), user.hooks.before, feed.batch
         if batch.size == 1:
             return Intake(make, backlog, label=feed.label, publish=self._publish, before=before)
         return BatchIntake(
             make, backlog, size=batch.size, timeout=batch.timeout, label=feed.label, publish=self._publish, before=before
         )
 
-    def _publisher(self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, flush: Callable[[], float] | None) -> Publisher:
+    def _publisher(
+        self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, flush: Callable[[], float] | None, user: _UserCode
+    ) -> Publisher:
         core = PublisherCore(feed=feed.name, label=feed.label, queue=feed.queue, watermarks=self._broker.limits, pace=Pace())
         group = self._settings.supervisor.group
         return Publisher(
             backlog,
-            self._broker.line(feed.name, group, self._terms(feed), partial(self._gap_arguments, feed)),
+            self._broker.line(feed.name, group, self._terms(feed), partial(self._gap_arguments, feed, user)),
             core,
             tenure,
             publish=self._publish,
-            mark_late=partial(mark_late, self._encoder) if feed.on_fenced == "deliver" else None,
+            mark_late=partial(mark_late, user.encoder) if feed.on_fenced == "deliver" else None,
             spools=feed.spool is not None,
-            after=self._hooks.after,
+            after=user.hooks.after,
             flush=flush,
         )
 
-    def _gap_arguments(self, feed: FeedSettings, gap: GapFound) -> tuple[bytes, ...]:
+    def _gap_arguments(self, feed: FeedSettings, user: _UserCode, gap: GapFound) -> tuple[bytes, ...]:
         """Return the arguments of the EVAL that records a gap, and tells the feed's ``gap_actor`` where it names one."""
         record, message = GapRecord.of(gap), None
         if feed.gap_actor is not None:
             try:
-                message = gap_message(record, GapActor(feed.gap_actor, feed.queue), self._hooks.before)
+                message = gap_message(record, GapActor(feed.gap_actor, feed.queue), user.hooks.before)
             except (PayloadRefused, EnqueueVetoed):
                 message = None  # the gap writer tells of it
         return gap_command(self._broker.keys, self._settings.supervisor.group, record, message)

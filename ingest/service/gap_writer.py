@@ -71,6 +71,7 @@ class GapWriter:
         self._group = group
         self._actors = actors
         self._hooks = hooks
+        self._hooks_of: dict[str, EnqueueHooks] = {}
         self._publish = publish
         self._capacity = capacity
         self._backoff = Backoff(uniform)
@@ -81,6 +82,10 @@ class GapWriter:
         self._deadline: Deadline | None = None
         self._over = False
         self._thread: threading.Thread | None = None
+
+    def use(self, feed: str, hooks: EnqueueHooks) -> None:
+        """Call these hooks for one feed's gaps: it has its own eye on them. Before `start`."""
+        self._hooks_of[feed] = hooks
 
     def start(self) -> None:
         """Start the thread."""
@@ -145,7 +150,7 @@ class GapWriter:
             return
         waiting.is_made = True
         try:
-            waiting.message = gap_message(waiting.record, to, self._hooks.before)
+            waiting.message = gap_message(waiting.record, to, self._hooks_for(waiting).before)
         except (PayloadRefused, EnqueueVetoed) as error:  # the record is kept all the same
             self._publish(HandlerFailed(telemetry_id=waiting.label, where="gap_actor", cause=error))
 
@@ -155,8 +160,12 @@ class GapWriter:
             self.written += 1
             self._overflowing = self._refusing = False
             self._forget(waiting)
-        if new and waiting.message is not None and self._hooks.after is not None:
-            self._after(waiting, waiting.message, self._hooks.after)
+        after = self._hooks_for(waiting).after
+        if new and waiting.message is not None and after is not None:
+            self._after(waiting, waiting.message, after)
+
+    def _hooks_for(self, waiting: _Waiting) -> EnqueueHooks:
+        return self._hooks_of.get(waiting.record.feed, self._hooks)
 
     def _after(self, waiting: _Waiting, message: GapMessage, after: Callable[[bytes], None]) -> None:
         try:

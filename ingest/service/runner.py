@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from threading import Event, Thread
 
 from ingest.clock import Deadline
+from ingest.connection.calls import Call
 from ingest.connection.feed import Feed
 from ingest.connection.hold import Hold
 from ingest.connection.states import FINAL, State
@@ -56,7 +57,7 @@ class FeedRunner:
         self._stop = stop
         self._hold = hold
         self._publish: Publish = feed.status.publish
-        self._slow_reported: tuple[str, float] | None = None
+        self._slow: list[Call] = []  # the calls of the user's code that are told to take their time
         self._saved = Saved(0, 0)
         self._undeliverable = False  # the publishing thread has crashed once too often
         self._threads: dict[str, Thread] = {}
@@ -109,10 +110,15 @@ class FeedRunner:
         self._publisher.drain(deadline)
 
     def publishing_ended(self) -> bool:
-        return not self._threads["publish"].is_alive()
+        """Tell whether the publishing thread is over; one that hangs in the user's code is left behind."""
+        thread, status = self._threads["publish"], self._feed.status
+        call = status.hooks.on(thread.ident)
+        hangs = call is not None and status.clock() - call.since > self.settings.open_timeout
+        return hangs or not thread.is_alive()
 
     def finish(self) -> None:
         """Keep what could not be handed over for the next start, count the rest as lost, and tell the sum."""
+        self._publisher.stop()  # it may have been left behind
         spool = self.settings.spool
         self._saved = self._backlog.save(keeps=spool is None or spool.persistent)
         numbers = self.numbers()
@@ -138,19 +144,20 @@ class FeedRunner:
         return saved or not gaps
 
     def check_callback(self) -> None:
-        """Tell once of every callback that runs longer than ``open_timeout``, and when it is over."""
+        """Tell once of every call of the user's code that runs longer than ``open_timeout``, and when it is over."""
         status = self._feed.status
-        running, reported = status.running, self._slow_reported
-        if reported is not None and running != reported:
-            self._slow_reported = None
-            lasted = status.clock() - reported[1]
-            self._publish(CallbackReturned(telemetry_id=self.settings.label, where=reported[0], seconds=lasted))
-        if running is None or running == reported:
-            return
-        seconds = status.clock() - running[1]
-        if seconds > self.settings.open_timeout:
-            self._slow_reported = running
-            self._publish(CallbackSlow(telemetry_id=self.settings.label, where=running[0], seconds=seconds))
+        slow = status.slow(self.settings.open_timeout)
+        for call in self._slow:
+            if call not in slow:
+                self._publish(
+                    CallbackReturned(telemetry_id=self.settings.label, where=call.where, seconds=status.clock() - call.since)
+                )
+        for call in slow:
+            if call not in self._slow:
+                self._publish(
+                    CallbackSlow(telemetry_id=self.settings.label, where=call.where, seconds=status.clock() - call.since)
+                )
+        self._slow = slow
 
     def numbers(self) -> FeedNumbers:
         """Return the feed's totals and state, for summaries, status and metrics."""

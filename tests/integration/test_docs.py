@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from dramatiq.brokers.stub import StubBroker
 
 from ingest.broker.gaps import GapRecord
@@ -93,8 +94,7 @@ def test_the_tests_in_the_testing_page_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize("snippet", snippets("console"), ids=str)
 def test_commands_exist(snippet: Snippet) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    commands |= {group.name for group in app.registered_groups if group.name}
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for target in re.findall(r"^\$ make ([\w-]+)", snippet.text, re.MULTILINE):
         assert target in targets
     for command in re.findall(r"-m ingest ([\w-]+)", snippet.text):

@@ -39,7 +39,7 @@ def code(caller: Caller, prev: int, first: int, last: int) -> str:
 def test_out_of_memory_writes_nothing_and_goes_on_when_there_is_some(caller: Caller, client: redis.Redis) -> None:
     caller.join()
     assert caller.call(0, caller.entries(1, 10)).status == "ok"
-    client.config_set("maxmemory", "1mb")
+    client.config_set("maxmemory", "100kb")
     client.config_set("maxmemory-policy", "noeviction")
     assert code(caller, 10, 11, 20) == "OOM"
     with pytest.raises(BrokerRefused, match="OOM"):

@@ -287,7 +287,7 @@ def test_a_refusal_is_the_librarys_own_error_and_leaves_nothing(valkey: Valkey) 
     client = valkey.client()
     with made_broker(valkey.url) as broker:
         actor = actor_of(broker)
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "100kb")
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             actor.send(1)
         client.config_set("maxmemory", "0")

@@ -245,34 +245,6 @@ def test_a_callback_that_hangs_is_told_and_does_not_hold_up_the_end(tmp_path, sh
             assert supervisor.stop(timeout=15) == 1, "what it has read is in no queue"
 
 
-HANGING_HOOK = """
-import threading
-import dramatiq
-
-class Hanging(dramatiq.Middleware):
-    def before_enqueue(self, broker, message, delay):
-        if message.args[0] == "hang":
-            threading.Event().wait()
-
-def middleware():
-    return [Hanging()]
-"""
-
-
-def test_what_hangs_in_middleware_at_the_end_is_counted_as_lost_and_recorded(tmp_path, shared_valkey):
-    (tmp_path / "hooks.py").write_text(HANGING_HOOK)
-    client = shared_valkey.client()
-    with ScriptedServer(lambda server: [server.send("before"), server.listen(0.5), server.send("hang", "after")]) as server:
-        settings = '[broker]\nmiddleware = ["hooks:middleware"]\n' + feeds(server.url)
-        with SupervisorProcess(tmp_path, settings, shared_valkey.url) as supervisor:
-            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a status")
-            wait_until(lambda: read_statuses(client, "dramatiq")[0]["feeds"]["trades"]["emitted"] == 3, 20, "the hook")
-            assert supervisor.stop(timeout=15) == 1
-    assert payloads_in(client) == ["before"]
-    assert "read=3 emitted=3 enqueued=1 spooled=0 dropped=0 lost=2 exit_code=1" in supervisor.log
-    assert "gap_found feed=trades cause=lost" in supervisor.log
-
-
 def test_the_users_faults_and_subscribers_touch_no_other_feed(tmp_path, shared_valkey):
     (tmp_path / "user_code.py").write_text(dedent(USER_CODE))
     telemetry = '[telemetry]\nsubscribers = ["user_code:told"]\n'

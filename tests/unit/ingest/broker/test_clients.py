@@ -112,6 +112,10 @@ def test_every_error_of_the_library_has_our_name(error: Exception, expected: Bro
 def test_what_a_command_said_within_a_script_is_found() -> None:
     text = "ERR Error running script (call to f_1): @user_script:123: -OOM command not allowed when used memory > 'maxmemory'."
     assert refusal(text).code == "OOM"
+    wrapped = "ERR Error running script (call to f_1): @user_script:94: WRONGTYPE Operation against a key"
+    assert (refusal(wrapped).code, refusal(wrapped).detail) == ("WRONGTYPE", "Operation against a key")
+    twice = "@user_script: 1: -READONLY You can't write against a read only replica.\r\n"
+    assert (refusal(twice).code, refusal(twice).detail) == ("READONLY", "You can't write against a read only replica.")
     assert refusal("ERR ACL failure in script: User x has no permissions to run the 'rpush' command").code == "NOPERM"
     assert refusal("ACL failure in script: User x has no permissions to run the 'zadd' command").code == "NOPERM"
     kept = "The user executing the script can't run this command or subcommand"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import dramatiq
@@ -11,7 +13,7 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.encoder import PickleEncoder
 from dramatiq.middleware import Middleware, MiddlewareError, default_middleware
 
-from ingest.broker.hooks import enqueue_hooks, message_encoder
+from ingest.broker.hooks import EnqueueHooks, MessageEncoder, enqueue_hooks, message_encoder, wrapped, wrapped_encoder
 from ingest.errors import EnqueueVetoed
 
 
@@ -78,6 +80,42 @@ def test_a_middleware_error_is_a_veto_and_any_other_is_only_logged() -> None:
     with pytest.raises(EnqueueVetoed, match="quota used up"):
         veto(MESSAGE.encode())
     assert log(MESSAGE.encode()) == MESSAGE.encode()
+
+
+class Careless(Middleware):
+    def before_enqueue(self, broker: Broker, message: dramatiq.Message[Any], delay: int) -> None:
+        message.options["tracer"] = object()
+
+
+def test_what_middleware_makes_of_a_message_and_nobody_can_encode_is_a_veto() -> None:
+    before = enqueue_hooks(broker(Careless())).before
+    assert before is not None
+    with pytest.raises(EnqueueVetoed, match=r"cannot be encoded: .*object"):
+        before(MESSAGE.encode())
+
+
+def around(seen: list[str], where: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*arguments: Any) -> Any:
+        seen.append(where)
+        return hook(*arguments)
+
+    return called
+
+
+def test_what_there_is_can_be_wrapped_by_name_and_the_default_encoder_is_left_alone() -> None:
+    seen: list[str] = []
+    wrap: Any = partial(around, seen)
+    hooks = wrapped(enqueue_hooks(broker(Tracer())), wrap)
+    assert hooks.before is not None
+    assert hooks.after is not None
+    hooks.after(hooks.before(MESSAGE.encode()))
+    assert seen == ["before_enqueue", "after_enqueue"]
+    assert wrapped(enqueue_hooks(broker()), wrap) == EnqueueHooks(None, None)
+    encoder = message_encoder()
+    assert wrapped_encoder(encoder, wrap) is encoder
+    own = wrapped_encoder(MessageEncoder(PickleEncoder().encode, PickleEncoder().decode, False), wrap)
+    assert own.decode(own.encode({"a": {1}})) == {"a": {1}}
+    assert seen[2:] == ["encoder", "encoder"]
 
 
 def test_the_encoder_in_force_is_the_processs_own() -> None:

@@ -104,6 +104,21 @@ def test_a_slow_callback_shows_before_anything_else(status, clock):
     assert status.shown(10.0) == "BLOCKED"
 
 
+def test_a_slow_hook_shows_whatever_thread_it_hangs_on(status, clock):
+    def hook():
+        clock.now += 9.0
+        assert status.slow(10.0) == []
+        with status.calling("on_frame"):
+            clock.now += 2.0
+            assert status.shown(10.0) == "SLOW_CALLBACK"
+            assert [call.where for call in status.slow(10.0)] == ["after_enqueue"]
+            clock.now += 10.0
+            assert [call.where for call in status.slow(10.0)] == ["on_frame", "after_enqueue"]
+
+    status.hooks.noted("after_enqueue", hook)()
+    assert status.slow(0.0) == []
+
+
 def test_giving_up_says_why(status, told):
     status.move(Trigger.DIAL)
     reason = ConnectionDropped("x")

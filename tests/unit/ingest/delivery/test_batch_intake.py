@@ -14,7 +14,7 @@ import pytest
 from ingest.broker.hooks import MessageEncoder
 from ingest.delivery.batch_intake import BatchIntake
 from ingest.errors import EnqueueVetoed, PayloadRefused
-from ingest.events import MessageRejected
+from ingest.events import GapFound, MessageRejected
 from tests.support.backlogs import KeptBacklog
 from tests.support.delivery import make_envelope
 
@@ -181,6 +181,33 @@ def test_a_thread_that_hangs_with_it_stops_neither_the_publisher_nor_the_end(mon
     assert not at.kept.chain.open
     assert at.taken() == []
     assert (at.intake.total, at.kept.losses.counts["lost"]) == (4, 4), "what hangs, and what was gathered behind it"
+
+
+@pytest.mark.parametrize("behind", [0, 2], ids=["nothing gathered", "some gathered"])
+def test_what_hangs_in_an_encoder_at_the_end_is_lost_by_number(monkeypatch: pytest.MonkeyPatch, behind: int) -> None:
+    """It hangs where a full message is written: all its payloads have their numbers and are nowhere else."""
+    monkeypatch.setattr("ingest.delivery.batch_intake._HANGS", 0.01)
+    going, goes = threading.Event(), threading.Event()
+
+    def encode(fields: dict[str, Any]) -> bytes:
+        if len(fields.get("args", ([],))[0]) == 3:
+            going.set()
+            assert goes.wait(20)
+        return dramatiq.get_encoder().encode(fields)
+
+    encoder = MessageEncoder(encode, dramatiq.get_encoder().decode, False)
+    at = Gathering(make=lambda producer: make_envelope(producer, encoder=encoder))
+    at.intake.deliver(["a"], 7)
+    hanging = threading.Thread(target=at.intake.deliver, args=([{"n": n} for n in range(2 + behind)], 8))
+    hanging.start()
+    assert going.wait(20)
+    at.intake.close()
+    goes.set()
+    hanging.join(20)
+    assert at.taken() == []
+    assert (at.intake.total, at.kept.losses.counts["lost"]) == (3 + behind, 3 + behind)
+    assert at.kept.dropped() == [(1, 3 + behind, 3 + behind)]
+    assert [gap.from_us for gap in at.kept.of(GapFound) if isinstance(gap, GapFound)] == [7]
 
 
 # What is held is counted in payloads, wherever it is given up.
