@@ -102,8 +102,9 @@ class Claim:
 
     @property
     def lease(self) -> Lease:
-        """Whether this process leads, another does, or nobody that it knows of."""
-        return "leads" if self.leads else "stands_by" if self._seen is not None else "none"
+        """Whether this process leads, another does, or nobody that it knows of; a feed that only has its name leads it not."""
+        seen = self._seen
+        return "leads" if self.leads else "stands_by" if seen is not None and not seen.is_other else "none"
 
     def renewal(self) -> Renewal | None:
         """Return what to renew."""

@@ -30,7 +30,8 @@ _MEANING = {
     "CONNECTING": "connecting",
     "BOOTSTRAPPING": "connected, not confirmed yet",
     "BACKING_OFF": "waiting to connect again",
-    "SLOW_CALLBACK": "a callback of the session does not return",
+    "SLOW_CALLBACK": "code of yours does not return",
+    "STANDBY": "nobody leads it: Redis has not given the lease, or a feed of the same name elsewhere has it",
     "FAILED": "gave up: it is not tried again",
     "STOPPED": "stopped",
 }
@@ -89,7 +90,7 @@ def _silence(pulse: Pulse, allowed: float) -> str | None:
 
 def _readiness(numbers: FeedNumbers) -> dict[str, Any]:
     paused = numbers.paused or numbers.state == "PAUSED"
-    ok = paused or numbers.state in _WELL
+    ok = paused or (numbers.state in _WELL and (numbers.state != "STANDBY" or numbers.lease == "stands_by"))
     if paused:
         reason: str | None = "paused by an operator"
     elif ok:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ingest.clock import Deadline
 from ingest.events import Event, Publish, SinkFailed, SinkOverloaded
+
+#: Seconds between two looks of a sink that wants to look.
+TICK = 5.0
 
 #: Events that may wait for one sink. A storm of reconnects is hundreds a second at most.
 CAPACITY = 10_000
@@ -31,6 +34,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish what is buffered; called once, after the last event."""
+
+
+@runtime_checkable
+class TickingSink(Sink, Protocol):
+    """A sink that has something to do now and then, though nothing happens."""
+
+    def tick(self) -> None:
+        """Look what is due; called from the sink's own thread, about every `TICK` seconds while no event comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +128,31 @@ class _Lane:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (event := self._queue.get()) is not None:
+        for event in self._events():
             self._handle(event)
         try:
             self._sink.close()
         except Exception:  # noqa: BLE001 - a sink is foreign code, and at the end there is nobody left to tell
+            self.failed += 1
+
+    def _events(self) -> Iterator[Event]:
+        """Yield the events until the end, and let the sink tick while there are none."""
+        ticking = self._sink if isinstance(self._sink, TickingSink) else None
+        while True:
+            try:
+                event = self._queue.get(timeout=None if ticking is None else TICK)
+            except queue.Empty:
+                if ticking is not None:
+                    self._tick(ticking)
+                continue
+            if event is None:
+                return
+            yield event
+
+    def _tick(self, sink: TickingSink) -> None:
+        try:
+            sink.tick()
+        except Exception:  # noqa: BLE001 - a sink is foreign code, and this was no event's fault: counted, like one
             self.failed += 1
 
     def _handle(self, event: Event) -> None:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Literal
 
 from ingest import events
+from ingest.clock import Monotonic, monotonic
 from ingest.errors import Stopped
 from ingest.events import Event
 from ingest.telemetry.facts import Plain, event_cause, event_fields, event_name
 from ingest.telemetry.lines import AT, FIELDS, ConsoleFormatter, JsonFormatter
+from ingest.telemetry.storms import Storms, Summary
 
 LogFormat = Literal["console", "json"]
 
@@ -83,18 +86,57 @@ def log_event(
 
 
 class LogSink:
-    """Every event as one line of the log, with the traceback where code raised."""
+    """Every event as one line of the log, with the traceback where code raised; storms of them as summaries."""
 
     name = "log"
 
+    def __init__(self, clock: Monotonic = monotonic) -> None:
+        self._clock = clock
+        self._storms: Storms[Event] = Storms(_amount)
+
     def handle(self, event: Event) -> None:
-        level = level_of(event)
-        if logger.isEnabledFor(level):
+        level, now = level_of(event), self._clock()
+        if not logger.isEnabledFor(level):
+            return
+        due, single = self._storms.take(_kind(event), event, now) if level > logging.DEBUG else ([], True)
+        self._sum_up(due)
+        if single:
             log_event(level, event_name(type(event)), event_fields(event), at=event.at, cause=event_cause(event))
+        self._sum_up(self._storms.due(now))
+
+    def tick(self) -> None:
+        """Sum up the storms that are over, or have gone on for a minute."""
+        self._sum_up(self._storms.due(self._clock()))
 
     def close(self) -> None:
+        self._sum_up(self._storms.end(self._clock()))
         for handler in logging.getLogger().handlers:
             handler.flush()
+
+    def _sum_up(self, summaries: Sequence[Summary[Event]]) -> None:
+        for each in summaries:
+            last = event_fields(each.last)
+            fields: dict[str, Plain] = {"feed": last["feed"], "times": each.times, "seconds": each.seconds} | last
+            if each.amount is not None:
+                fields["count"] = each.amount
+            log_event(level_of(each.last), f"{event_name(type(each.last))}_repeated", fields, at=each.last.at)
+
+
+def _kind(event: Event) -> tuple[object, ...]:
+    """Return what of a feed's events is one storm."""
+    match event:
+        case events.DropsBegan(reason=which) | events.FramesDropped(reason=which) | events.GapFound(cause=which):
+            return event.telemetry_id, type(event), which
+        case _:
+            return event.telemetry_id, type(event)
+
+
+def _amount(event: Event) -> int | None:
+    match event:
+        case events.FramesDropped(count=count) | events.GapFound(count=count):
+            return count
+        case _:
+            return None
 
 
 def level_of(event: Event) -> int:

@@ -68,6 +68,9 @@ class TestTaking:
         two.attempt()
         assert (one.claim.lease, one.claim.leader) == ("leads", one.tenure.leader)
         assert (two.claim.lease, two.claim.leader) == ("stands_by", one.tenure.leader)
+        other = Contender(client, what="another url")
+        other.attempt()
+        assert (other.claim.lease, other.claim.leader) == ("none", one.tenure.leader), "it leads another feed of that name"
         one.release()
         two.attempt()
         assert (two.claim.lease, two.claim.leader) == ("leads", two.tenure.leader)

@@ -166,3 +166,27 @@ def test_publishing_from_many_threads_loses_nothing() -> None:
         assert bus.close(DEADLINE)
 
     assert len(sink.events) == 1600
+
+
+class Ticking(Recorder):
+    """A sink that wants to look now and then; its first look fails."""
+
+    def __init__(self) -> None:
+        super().__init__("ticking")
+        self.ticks = 0
+
+    def tick(self) -> None:
+        self.ticks += 1
+        if self.ticks == 1:
+            raise ValueError("not yet")
+
+
+def test_a_sink_may_look_now_and_then_though_nothing_happens(monkeypatch):
+    monkeypatch.setattr("ingest.telemetry.bus.TICK", 0.01)
+    sink, other = Ticking(), Recorder()
+    with running(sink, other) as bus:
+        wait_until(lambda: sink.ticks > 3, DEADLINE, "looks")
+        bus.publish(ConnectionStatus(telemetry_id="trades", value=1))
+        wait_for(sink, 1)
+    counts = bus.counts()["ticking"]
+    assert (counts.handled, counts.failed, sink.closed) == (1, 1, 1)
