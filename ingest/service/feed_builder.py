@@ -6,7 +6,7 @@ The rule: constructs and connects, and decides nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from ingest.broker.lease import Terms
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.feed import Feed, policy_of
 from ingest.connection.hold import Hold
+from ingest.connection.ports import Dial, Transport
 from ingest.connection.session import To
 from ingest.connection.status import FeedStatus
 from ingest.connection.transport import connect
@@ -43,6 +44,7 @@ from ingest.service.references import FeedCode
 from ingest.service.runner import FeedRunner
 from ingest.service.tenure import Tenure
 from ingest.telemetry.bus import Bus
+from ingest.telemetry.masking import hide_passing
 from settings.masking import mask_url
 from settings.model import FeedSettings, Settings
 from settings.problems import Problem, SettingsError
@@ -202,7 +204,7 @@ class FeedBuilder:
             policy_of(feed, maker, code.retry_function),
             intake,
             status,
-            dial=partial(connect, feed, wakeup=wakeup, stopping=lambda: stop.is_set() or bool(hold)),
+            dial=_masking(feed, partial(connect, feed, wakeup=wakeup, stopping=lambda: stop.is_set() or bool(hold))),
             wakeup=wakeup,
             stopping=stop.is_set,
             lead=tenure,
@@ -243,6 +245,16 @@ class FeedBuilder:
             except (PayloadRefused, EnqueueVetoed):
                 message = None  # the gap writer tells of it
         return gap_command(self._broker.keys, self._settings.supervisor.group, record, message)
+
+
+def _masking(feed: FeedSettings, dial: Dial) -> Dial:
+    """Let nothing that the user's code opens a connection with be readable in what is told of it."""
+
+    def dial_masked(url: str, headers: Mapping[str, str]) -> Transport:
+        hide_passing(feed, url, headers)
+        return dial(url, headers)
+
+    return dial_masked
 
 
 def _bounds(feed: FeedSettings) -> Bounds:
