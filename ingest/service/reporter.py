@@ -58,6 +58,8 @@ class Reporter:
             publish_status(self._client, self._namespace, "supervisor", self._id, self._snapshot(depths), final)
         except BrokerError:
             return False  # the publishers tell of it; the snapshot in Redis expires by itself
+        for runner in self._runners:
+            runner.hear()
         now = self._clock()
         for watch in self._watches:
             for event in watch.observe(depths[watch.queue], now):
