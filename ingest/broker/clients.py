@@ -6,8 +6,11 @@ leaves this module holds a password.
 
 from __future__ import annotations
 
+import fcntl
 import re
 import socket
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +119,17 @@ def descriptor(connection: AbstractConnection) -> int:
     if sock is None:
         raise redis.ConnectionError("there is no socket to wait on")
     return sock.fileno()
+
+
+def unsent(connection: object) -> int:
+    """Return how many bytes of what was sent the other end has not yet got; 0 where the system does not tell."""
+    sock = cast("socket.socket | None", vars(connection).get("_sock"))
+    if sock is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _portable(options: dict[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Literal
 
 import redis
 
-from ingest.broker.clients import refusal, translate
+from ingest.broker.clients import refusal, translate, unsent
 from ingest.broker.gaps import record_arguments
 from ingest.broker.keys import FORMAT, Keys
 from ingest.broker.lease import Terms, take_arguments
@@ -84,6 +85,7 @@ class Line:
         self._connection: Connection | None = None  # ours and connected
         self._prefix: dict[str, str] = {}
         self._outstanding: deque[tuple[str, ...]] = deque()
+        self._unsent: float = inf  # bytes that the kernel had still to send when we looked last
 
     def acquire(self, wake: Callable[[], object]) -> bool:
         """Tell whether there is a connection for the next call; if other lines are first, ``wake`` is called once there is."""
@@ -150,6 +152,7 @@ class Line:
         with self._closing_on_error():
             if not self._open().can_read(timeout):
                 return None
+            self._unsent = inf
             try:
                 raw = self._read()
             except redis.ResponseError as error:  # of this call alone: the line is still good
@@ -158,6 +161,11 @@ class Line:
                 self._outstanding.popleft()
                 return Reply("error", error=refused)
         return _parse(raw, self._outstanding.popleft())
+
+    def is_moving(self) -> bool:
+        """Tell whether what was sent is still on a slow way: less of it is left to send than when this was asked last."""
+        before, self._unsent = self._unsent, unsent(self._open())
+        return 0 < self._unsent < before
 
     def depth(self, queue: str) -> int:
         """Return how many messages wait in a queue; only while no reply is outstanding."""
@@ -189,6 +197,7 @@ class Line:
         self._connection = None
         self._outstanding.clear()
         self._prefix.clear()
+        self._unsent = inf
         self._borrower.close()
 
     def _connect_if_need_be(self) -> None:

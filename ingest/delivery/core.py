@@ -47,6 +47,10 @@ from ingest.measures import SECONDS, SIZES, Histogram
 #: A message that Redis refuses by itself so often is given up.
 MOST_REFUSALS = 10
 
+#: A reply that others have been given for so many seconds (`PATIENCE`), and still so many later (`GRACE`), will never come.
+PATIENCE = 1.0
+GRACE = 0.25
+
 #: Errors that say something of the server, or of a key of ours, not of a message: waited for, without end.
 SERVER_CODES = frozenset(
     {"OOM", "LOADING", "READONLY", "BUSY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "TRYAGAIN", "NOSCRIPT"}
@@ -261,6 +265,11 @@ class PublisherCore:
         """Take that the line broke, or could not be joined; what was under way is asked for at the next join."""
         self.begin(now)
         return self._join_later(now, close=True)._replace(events=self._outage.failed(error, self._backoff.attempts, now))
+
+    def is_passed_over(self, now: float, heard_at: float) -> bool:
+        """Tell whether Redis has answered others (last at ``heard_at``) but not the oldest call, which was sent long before."""
+        since = self._until - self._pace.call_timeout
+        return bool(self._calls) and heard_at - since >= PATIENCE and now - heard_at >= GRACE
 
     def rejected(self, seq: int, detail: str) -> MessageRejected:
         """Note that the message was given up; return what there is to tell of it."""

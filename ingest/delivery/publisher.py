@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import inf
 
 from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.delivery.backlog import Backlog, Chain
@@ -72,6 +73,7 @@ class Publisher:
         self._messages = 0
         self._end: float | None = None  # when to be over, once that is known
         self._doubted = False
+        self._heard_at = -inf  # when Redis answered somebody else of this process
         self._woken = threading.Event()
         #: Whether the thread still turns.
         self.pulse = Pulse(clock)
@@ -127,6 +129,10 @@ class Publisher:
         """Ask Redis anew what it holds: somebody has seen that it knows less than it confirmed."""
         self._doubted = True
         self._wake()
+
+    def hear(self) -> None:
+        """Take that Redis has just answered somebody else: a line that has waited for long is dead, and need not time out."""
+        self._heard_at = self._clock()
 
     def drain(self, deadline: Deadline) -> None:
         """Publish what is left until the deadline, then let `run` end. The feed must have stopped putting.
@@ -244,7 +250,8 @@ class Publisher:
                 reply = self._line.reply(max(0.0, min(_SLICE, self._idle, until - self._clock())))
                 if reply is not None:
                     return self._core.replied(reply, self._clock())
-                if self._clock() >= until:
+                now = self._clock()
+                if now >= until or (self._core.is_passed_over(now, self._heard_at) and not self._line.is_moving()):
                     raise BrokerTimedOut("no reply to a batch")
             case Poll(queue):
                 return self._core.polled(self._line.depth(queue), self._clock())

@@ -39,6 +39,7 @@ class Doubting(Protocol):
     """Who has to ask Redis anew what it holds (`ingest.delivery.publisher.Publisher`)."""
 
     def doubt(self) -> None: ...
+    def hear(self) -> None: ...
 
 
 class Claim:
@@ -116,6 +117,7 @@ class Claim:
 
     def renewed(self, renewal: Renewal, answer: Renewed) -> None:
         """Take the answer to a renewal: a Redis that knows less than it confirmed has forgotten."""
+        self._publisher.hear()
         if answer.status == "fenced":
             self._tenure.fenced(renewal.producer, answer.leader)
         elif answer.status == "gone" or (answer.seq or 0) < self._confirmed:

@@ -88,6 +88,8 @@ class Reporter:
             if self._history is not None:
                 self._history.skip(self._runners)
             return False  # the publishers tell of it; the snapshot in Redis expires by itself
+        for runner in self._runners:
+            runner.hear()
         if self._history is not None:
             self._history.write(self._runners, depths)
         now = self._clock()

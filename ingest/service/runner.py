@@ -143,6 +143,10 @@ class FeedRunner:
         self._backlog.close()
         return saved or not gaps
 
+    def hear(self) -> None:
+        """Take that Redis has just answered somebody else."""
+        self._publisher.hear()
+
     def check_callback(self) -> None:
         """Tell once of every call of the user's code that runs longer than ``open_timeout``, and when it is over."""
         status = self._feed.status

@@ -30,9 +30,13 @@ class Doubts:
 
     def __init__(self) -> None:
         self.count = 0
+        self.heard = 0
 
     def doubt(self) -> None:
         self.count += 1
+
+    def hear(self) -> None:
+        self.heard += 1
 
 
 class Contender:

@@ -14,7 +14,7 @@ from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.hooks import message_encoder
 from ingest.broker.lease import Leases, Taken, Terms
 from ingest.broker.limits import Limits
-from ingest.clock import Deadline, wall_us
+from ingest.clock import Deadline, Monotonic, monotonic, wall_us
 from ingest.connection.session import To
 from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.core import Pace, PublisherCore
@@ -86,6 +86,7 @@ class Pipeline:
         chain: Chain | None = None,
         mark_late: Callable[[bytes], bytes] | None = None,
         spools: bool = False,
+        clock: Monotonic = monotonic,
     ) -> None:
         self.producer = chain.producer if chain is not None else producer or new_producer()
         self.events: list[Event] = []
@@ -105,6 +106,7 @@ class Pipeline:
             mark_late=mark_late,
             spools=spools,
             after=after,
+            clock=clock,
         )
         self._thread = threading.Thread(target=self._run, name="publish-trades", daemon=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -125,6 +126,32 @@ def test_any_other_error_closes_the_line_and_the_next_join_makes_another(error: 
         line.enqueue_batch("p", 7, 8, entries("a"))
     assert line.join("p", None) == Joined(7, epoch=0)
     assert line.depth("a") == 4
+
+
+def test_a_line_moves_while_the_kernel_has_less_and_less_to_send() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        connection = ScriptedConnection(*JOINED)
+        connection._sock = near  # type: ignore[attr-defined]
+        line = make_line(connection)
+        line.join("p", 0)
+        assert not line.is_moving(), "nothing is on its way"
+        near.sendall(bytes(50_000))
+        near.sendall(bytes(50_000))
+        line.enqueue_batch("p", 7, 8, entries("a"))
+        connection.answers = [[b"ok", b"8", 5, 0, b"", 1]]
+        line.reply(0)
+        assert line.is_moving(), "at the first look it may be"
+        assert not line.is_moving()
+        receive(far, 50_000)
+        assert line.is_moving()
+        receive(far, 50_000)
+        assert not line.is_moving()
+
+
+def receive(far: socket.socket, count: int) -> None:
+    while count:
+        count -= len(far.recv(count))
 
 
 def test_a_fault_of_ours_closes_it_too() -> None:

@@ -7,7 +7,7 @@ import pytest
 from ingest.broker.limits import Limits
 from ingest.broker.line import Joined, Reply
 from ingest.delivery.chain import Chain
-from ingest.delivery.core import MOST_REFUSALS, SERVER_CODES, Pace, PublisherCore
+from ingest.delivery.core import GRACE, MOST_REFUSALS, PATIENCE, SERVER_CODES, Pace, PublisherCore
 from ingest.delivery.entry import Entry
 from ingest.delivery.pacing import POLL_INTERVAL
 from ingest.delivery.steps import Effect, Idle, Join, Poll, Receive, Record, Reject, Send, Wait
@@ -393,6 +393,18 @@ class TestProducers:
         core.failed(CUT, 1.0)
         assert core.joined(Joined(None, fenced=True), 2.0) == Effect(fenced=True)
         assert core.next(9.0, True) == Join(None)
+
+    def test_a_call_that_others_were_answered_long_after_is_passed_over(self) -> None:
+        core = joined_core()
+        assert not core.is_passed_over(9.0, 5.0), "nothing is under way"
+        core.sent(1, 5, 5, 10.0)
+        core.sent(6, 9, 4, 10.9)
+        assert not core.is_passed_over(20.0, 9.0), "they were answered before"
+        assert not core.is_passed_over(20.0, 10.0 + PATIENCE - 0.1), "not long after"
+        assert not core.is_passed_over(11.5 + GRACE - 0.1, 11.5), "ours may be on its way"
+        assert core.is_passed_over(11.5 + GRACE, 11.5)
+        core.replied(Reply("ok", 5), 11.6)
+        assert not core.is_passed_over(11.9, 11.7), "the line has just shown life"
 
     def test_a_call_that_was_fenced_is_asked_about(self) -> None:
         core = joined_core()

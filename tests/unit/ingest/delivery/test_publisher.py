@@ -12,10 +12,11 @@ from ingest.broker.line import Joined, Reply
 from ingest.clock import wall_us
 from ingest.delivery import pacing
 from ingest.delivery.backlog import Entry
-from ingest.delivery.core import MOST_REFUSALS
+from ingest.delivery.core import GRACE, MOST_REFUSALS, PATIENCE
 from ingest.errors import BrokerError, BrokerRefused, BrokerUnreachable
 from ingest.events import BrokerUnavailable, FramesDropped, GapFound, QueueForgotten
 from tests.support.backlogs import KeptBacklog
+from tests.support.connections import ManualClock
 from tests.support.delivery import Pipeline, memory_backlog
 from tests.support.waiting import wait_until
 
@@ -42,6 +43,12 @@ class FakeLine:
         self.broken: Exception | None = None
         self.other_leads = False
         self.forgot = False
+        self.moving = False
+        self.looks = 0
+
+    def is_moving(self) -> bool:
+        self.looks += 1
+        return self.moving
 
     def acquire(self, wake: Callable[[], object]) -> bool:
         self.asked.append(wake)
@@ -113,6 +120,24 @@ def test_publishes_in_order_and_takes_leave_when_drained() -> None:
     assert [seq for _, call in line.calls for seq in call] == list(range(1, 251))
     assert (feed.publisher.enqueued, line.left, line.closed, feed.crashes) == (250, [feed.producer], 1, [])
     assert set(line.leaders) == {feed.producer}
+
+
+def test_a_reply_that_others_got_is_not_waited_for_unless_ours_is_on_a_slow_way() -> None:
+    clock, line = ManualClock(), FakeLine(None)
+    line.moving = True
+    with pipeline(line, clock=clock) as feed:
+        feed.put("a")
+        wait_until(lambda: line.calls, 10, "the call")
+        clock.now += PATIENCE
+        feed.publisher.hear()
+        clock.now += GRACE
+        wait_until(lambda: line.looks > 1, 10, "a look at the line")
+        assert len(line.joins) == 1
+        line.moving = False
+        wait_until(lambda: feed.told(BrokerUnavailable), 10, "the line to be given up")
+        clock.now += 1.0  # the backoff
+        feed.emptied()
+    assert (len(line.joins), [seq for _, call in line.calls for seq in call]) == (2, [1, 1])
 
 
 def test_tells_the_hook_of_every_message_once_it_is_in() -> None:
