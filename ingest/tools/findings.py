@@ -102,8 +102,9 @@ def _nobody(overview: Overview) -> Iterator[Finding]:
 
 
 def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
-    if feed.paused:
-        yield Finding(Severity.WARNING, _name(feed), "paused", f"python -m ingest resume {feed.name}")
+    if feed.alive and (feed.paused or feed.state == "PAUSED"):
+        lasting = f" for {duration(feed.for_seconds)}" if feed.state == "PAUSED" and feed.for_seconds is not None else ""
+        yield Finding(Severity.WARNING, _name(feed), f"paused by an operator{lasting}", f"python -m ingest resume {feed.name}")
     elif not feed.alive:
         if _alive(overview.supervisors):  # that none at all runs is one finding, and told already
             yield _unattended(feed)

@@ -25,6 +25,7 @@ STYLES = {
     ABSENT: "bold red",
     "BACKING_OFF": "yellow",
     "BLOCKED": "yellow",
+    "PAUSED": "yellow",
     "SLOW_CALLBACK": "yellow",
     "STOPPED": "dim",
     "STANDBY": "dim",

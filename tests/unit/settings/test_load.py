@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from settings import SettingsError, load
@@ -57,6 +59,18 @@ def test_a_missing_file_says_how_to_name_another(tmp_path):
     with pytest.raises(SettingsError) as caught:
         load(tmp_path / "nothing.toml", {"LOG_LEVEL": "loud"})
     assert [problem.path for problem in caught.value.problems] == ["LOG_LEVEL", str(tmp_path / "nothing.toml")]
+
+
+def test_a_file_that_is_not_needed_may_be_absent_unless_it_was_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = load(environ={"REDIS_URL": "redis://db:1/2"}, needed=False)
+    assert (settings.broker.url.get_secret_value(), settings.feeds) == ("redis://db:1/2", {})
+    for path, environ in ((Path("none.toml"), {}), (None, {"FEEDS_FILE": "none.toml"})):
+        with pytest.raises(SettingsError, match="there is no such file"):
+            load(path, environ, needed=False)
+    Path("feeds.toml").write_text("[broker]\nnamespace = 7\n")
+    with pytest.raises(SettingsError, match="namespace"):
+        load(environ={}, needed=False)
 
 
 def test_every_problem_comes_at_once(tmp_path):

@@ -56,7 +56,8 @@ def test_a_feed_that_gave_up_names_the_reason_the_place_and_the_command() -> Non
         ({"state": "BLOCKED", "for_seconds": 3.0}, "reads nothing for 3 s on host:7", "ingest doctor"),
         ({"state": "SLOW_CALLBACK"}, "its session's code does not return on host:7", "callback_slow"),
         ({"state": "STANDBY", "lead": "", "standbys": ["b:2"]}, "nobody leads; b:2 takes over", "look again"),
-        ({"paused": True, "state": "PAUSED"}, "paused", "python -m ingest resume trades"),
+        ({"paused": True, "state": "READY"}, "paused by an operator", "python -m ingest resume trades"),
+        ({"state": "PAUSED", "for_seconds": 3700.0}, "paused by an operator for 1 h 1 min", "python -m ingest resume trades"),
         ({"oldest_age": 45.0, "backlog": 1234}, "what was read 45 s ago is not in the queue yet (1,234 messages wait)", "doctor"),
     ],
 )

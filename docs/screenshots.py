@@ -1,0 +1,112 @@
+"""Takes the pictures in the docs from a system that really runs: an embedded Valkey, a simulated exchange, supervisors, workers.
+
+The rule: what is shown was measured. ``python docs/screenshots.py --seconds 200`` runs that long and writes ``images/top.svg``
+and the text in ``status.md``; the numbers differ each time, so no test compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pydantic import SecretStr
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))  # the project need not be installed
+
+from ingest.testing import ScriptedConnection, ScriptedServer  # noqa: E402 - only now can they be imported
+from ingest.tools.top.app import TopApp  # noqa: E402
+from ingest.tools.watching import Watcher  # noqa: E402
+from settings.model import BrokerSettings  # noqa: E402
+from tests.support.redis_server import running_valkey  # noqa: E402
+
+#: A feed that the server refuses, beside those of the demonstration.
+_REFUSED = """
+[feeds.quotes]
+url = "{url}/stream?token=a-token-that-ran-out"
+actor = "count_trade"
+queue = "trades"
+fatal_statuses = [403]
+"""
+
+PORT = 8799
+
+
+def _refuse(client: ScriptedConnection) -> None:
+    client.refuse(403)
+
+
+@contextmanager
+def _running(command: list[str], env: dict[str, str], log: Path) -> Iterator[None]:
+    """Run a process; it is asked to end."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def take(seconds: float) -> None:
+    """Run the system for so long, and take the pictures."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        valkey = stack.enter_context(running_valkey())
+        refusing = stack.enter_context(ScriptedServer(_refuse))
+        feeds = (ROOT / "examples" / "demo" / "feeds.toml").read_text(encoding="utf-8")
+        (folder / "feeds.toml").write_text(feeds + _REFUSED.format(url=refusing.url), encoding="utf-8")
+        env = {
+            **os.environ,
+            "REDIS_URL": valkey.url,
+            "FEEDS_FILE": str(folder / "feeds.toml"),
+            "PYTHONPATH": str(ROOT),
+            "SIMULATOR_URL": f"ws://127.0.0.1:{PORT}/v2",
+            "SIMULATOR_SYMBOLS": "BTC/USD,ETH/USD",
+        }
+        ingest = [sys.executable, "-m", "ingest"]
+        workers = [str(Path(sys.executable).parent / "dramatiq"), "workers", "--processes", "1", "--threads", "4"]
+        simulator = [*ingest, "simulate", "--port", str(PORT), "--rate", "1000"]
+        for command in (simulator, [*ingest, "run"], [*ingest, "run"], workers):
+            stack.enter_context(_running(command, env, folder / "log"))
+        time.sleep(seconds)
+        told = subprocess.run([*ingest, "status"], cwd=ROOT, env=env, capture_output=True, text=True, check=False).stdout
+        _put(DOCS / "status.md", told)
+        broker = BrokerSettings(url=SecretStr(valkey.url))
+        (DOCS / "images" / "top.svg").write_text(asyncio.run(_picture(broker)), encoding="utf-8")
+
+
+async def _picture(broker: BrokerSettings) -> str:
+    watcher = Watcher(broker, history=True)
+    app = TopApp(watcher.look, "redis://127.0.0.1:6379/0 dramatiq", watcher.look())
+    async with app.run_test(size=(100, 24)) as pilot:
+        await pilot.press("s", "j")  # by name, and the second feed
+        for _ in range(4):
+            await asyncio.sleep(1)
+            await pilot.pause()
+        return app.export_screenshot(title="python -m ingest top")
+
+
+def _put(page: Path, told: str) -> None:
+    """Replace what stands between the marks of a page."""
+    text = page.read_text(encoding="utf-8")
+    shown = "\n".join(line.rstrip() for line in told.splitlines())
+    marked = re.compile(r"(<!-- taken: status -->\n).*?(<!-- end -->)", re.DOTALL)
+    page.write_text(marked.sub(lambda match: f"{match[1]}\n```text\n{shown}\n```\n\n{match[2]}", text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Take the pictures of the docs.")
+    parser.add_argument("--seconds", type=float, default=200.0, help="how long the system runs before")
+    take(parser.parse_args().seconds)
