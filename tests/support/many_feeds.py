@@ -121,6 +121,10 @@ class ManyFeeds:
         read, kept = struct.unpack(LAYOUT, data) if data else (0, 0)
         return read, kept
 
+    def connected(self) -> int:
+        """Return how many connections Redis has, without our own."""
+        return len(self.client.client_list()) - 1
+
     # -- the queues
 
     def newest(self) -> dict[str, int]:
