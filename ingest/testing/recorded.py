@@ -184,7 +184,7 @@ class RecordedFeed:
             case Close(code=code, reason=reason):
                 client.close(None if code == NO_CODE else code, reason)
             case Cut():
-                client.cut()
+                client.hang_up()  # in order: a reset would take with it what the client has not read yet
             case Await() | Linger() | Finish():
                 pass  # the server goes on listening until the client leaves
 
