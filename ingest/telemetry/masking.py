@@ -48,7 +48,7 @@ def hide_secrets_of(settings: Settings) -> None:
     for feed in settings.feeds.values():
         # By these one finds things; they stay readable also where they come from the environment.
         names = {feed.name, feed.actor, feed.queue, feed.label}
-        hide(SecretStr(value) for value in _values_of(feed) if value not in names)
+        hide(SecretStr(value) for value in secret_values_of(feed) if value not in names)
 
 
 def hide(secrets: Iterable[SecretStr]) -> None:
@@ -94,7 +94,8 @@ def _all_hidden() -> tuple[SecretStr, ...]:
     return (*sorted(passing, key=len, reverse=True), *_hidden)
 
 
-def _values_of(feed: FeedSettings) -> Iterator[str]:
+def secret_values_of(feed: FeedSettings) -> Iterator[str]:
+    """Yield what of a feed's settings is secret, also in parts that may stand by themselves."""
     for secret in feed.secrets:
         yield secret.get_secret_value()
     for header in feed.headers.values():

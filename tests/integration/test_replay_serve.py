@@ -13,8 +13,9 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import ClientConnection, connect
 
 from ingest.records.format import PING, EventEntry, FrameEntry
+from ingest.testing import RecordedFeed
 from tests.support.command_line import run_command
-from tests.support.records import Command, close, connection, lost, write_record
+from tests.support.records import ROOT, Command, close, connection, lost, write_record
 from tests.support.redis_server import Valkey
 from tests.support.supervisor import SupervisorProcess, payloads_in
 from tests.support.waiting import wait_until
@@ -130,6 +131,19 @@ def test_a_supervisor_takes_it_for_the_venue(tmp_path: Path, shared_valkey: Valk
             assert payloads_in(client) == ["a", "b", "c", "d"]
             assert command.wait() == 0
             assert supervisor.stop() == 0
+
+
+def test_the_example_gives_a_supervisor_what_it_gave_when_it_was_recorded(tmp_path: Path, shared_valkey: Valkey) -> None:
+    keys = 'session = "examples.kraken:KrakenSession"\nactor = "handle"\nqueue = "trades"\nretry = { initial = 0.05 }\n'
+    arguments = 'session_args = { symbols = ["BTC/USD"], channels = ["trade", "book"] }\n'
+    with RecordedFeed(ROOT / "examples" / "kraken.rec.zst") as feed:
+        settings = f'[feeds.kraken]\nurl = "{feed.url}"\n{keys}{arguments}'
+        with SupervisorProcess(tmp_path, settings, shared_valkey.url) as supervisor:
+            client = shared_valkey.client()
+            wait_until(lambda: client.llen("dramatiq:trades") == len(feed.payloads), 30, "all payloads")
+            assert supervisor.stop() == 0
+        assert payloads_in(client) == feed.payloads
+        assert len(feed.payloads) > 50
 
 
 def test_a_record_that_is_not_whole(tmp_path: Path) -> None:

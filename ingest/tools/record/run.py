@@ -7,8 +7,8 @@ the file is closed in order after each.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -19,7 +19,7 @@ from ingest.connection.callbacks import SessionMaker
 from ingest.connection.feed import AlwaysLeads, Feed, policy_of
 from ingest.connection.states import State
 from ingest.connection.status import FeedStatus
-from ingest.connection.transport import connect
+from ingest.connection.transport import Transport, connect
 from ingest.connection.wakeup import Wakeup
 from ingest.events import Event, GapFound
 from ingest.records.delivered import Delivered
@@ -28,6 +28,7 @@ from ingest.records.scrub import Scrubber
 from ingest.records.writing import FLUSH_INTERVAL, RecordWriter
 from ingest.telemetry.facts import safe_text
 from ingest.telemetry.log import LogSink
+from ingest.telemetry.masking import hide_passing, secret_values_of
 from ingest.tools.record.tap import FileSink, Tap, tapped
 from settings.masking import mask_url
 from settings.model import FeedSettings
@@ -91,9 +92,8 @@ class _Run:
 
     def __init__(self, recording: Recording, writer: RecordWriter, stop: Flag) -> None:
         feed, self._wakeup, self._stop = recording.feed, Wakeup(), stop
-        secrets = [secret.get_secret_value() for secret in (*feed.secrets, *feed.headers.values())]
         shown = {feed.name, feed.actor, feed.queue, feed.label}  # by these one finds things
-        scrubber = Scrubber([value for value in secrets if value not in shown], recording.masks)
+        scrubber = Scrubber([value for value in secret_values_of(feed) if value not in shown], recording.masks)
         self.tap = Tap(writer, scrubber, most=recording.frames, enough=self.stop)
         self._log = LogSink()
         self._status = FeedStatus(feed.label, self._publish)
@@ -103,7 +103,7 @@ class _Run:
             policy_of(feed, recording.maker, recording.retry_function),
             FileSink(self.tap, Delivered(feed), self._wakeup.set),
             self._status,
-            dial=tapped(partial(connect, feed, wakeup=self._wakeup, stopping=stop.is_set), self.tap),
+            dial=tapped(self._connect, self.tap),
             wakeup=self._wakeup,
             stopping=stop.is_set,
             lead=AlwaysLeads(new_producer()),
@@ -130,6 +130,11 @@ class _Run:
         if self._status.state is State.FAILED:
             return f"the feed gave up: {safe_text(str(self._status.last_reason))}"
         return None
+
+    def _connect(self, url: str, headers: Mapping[str, str]) -> Transport:
+        feed = self._feed.settings
+        hide_passing(feed, url, headers)  # from the log, too
+        return connect(feed, url, headers, wakeup=self._wakeup, stopping=self._stop.is_set)
 
     def _read(self) -> None:
         try:

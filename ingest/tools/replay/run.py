@@ -67,7 +67,7 @@ def _last_lines(path: Path, replay: QueueReplay, running: Running, seconds: floa
         problems.append(f"the session failed: {safe_text(str(running.failed))}; the rest of that connection was not read")
     if numbers.dropped:
         problems.append(f"{numbers.dropped} payloads are in no queue: they were refused, as told above")
-    if stopped:
+    if stopped or running.crash is not None:
         problems.append(f"stopped: go on with --from {running.resume_at()}")
     elif replay.record.problem is not None:
         problems.append(f"{path}: {replay.record.problem}; what is whole of it was replayed")
