@@ -108,10 +108,10 @@ def write_history(
 def read_history(
     client: redis.Redis, keys: Keys, feeds: Iterable[FeedId], *, since: float = 0.0, happenings: bool = True
 ) -> dict[FeedId, FeedHistory]:
-    """Return what is remembered of feeds, since a moment (wall-clock seconds); one round trip, reads only.
+    """Return what is remembered of feeds: points since a moment (wall-clock seconds), and all happenings, or none.
 
-    Points of several supervisors within one interval are one. What a reader does not understand is skipped. Without
-    ``happenings`` only the points are read. Raises `ingest.errors.BrokerError`.
+    One round trip, reads only. Points of several supervisors within one interval are one. What a reader does not understand is
+    skipped. Raises `ingest.errors.BrokerError`.
     """
     wanted = list(dict.fromkeys(feeds))
     if not wanted:
@@ -120,7 +120,7 @@ def read_history(
         for group, feed in wanted:
             pipe.zrangebyscore(keys.history(group, feed), since, "+inf")
             if happenings:
-                pipe.zrangebyscore(keys.connections(group, feed), since, "+inf")
+                pipe.zrange(keys.connections(group, feed), 0, -1)
         answers = iter(pipe.execute())
     found: dict[FeedId, FeedHistory] = {}
     for each in wanted:

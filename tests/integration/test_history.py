@@ -44,6 +44,7 @@ def test_what_is_written_comes_back_by_feed_and_group_in_order(shared_valkey: Va
         ("green", "trades"): FeedHistory([], []),
     }
     assert read_history(client, KEYS, [FEED], since=NOW + 5, happenings=False) == {FEED: FeedHistory([point(NOW + 10)], [])}
+    assert len(read_history(client, KEYS, [FEED], since=NOW + 5)[FEED].happenings) == 2
     assert read_history(client, KEYS, []) == {}
 
 
