@@ -32,6 +32,7 @@
     │   ├── SpoolFull               the spool's limit is reached, or its disk takes no more
     │   ├── SpoolDamaged            a file that cannot be read, or not all of it
     │   ├── SpoolTooNew             a file of a newer version of this software
+    │   ├── SpoolForeign            a file that holds what another group of supervisors has to send
     │   └── SpoolUnusable           the folder or the file cannot be used at all
     └── RecordError                 a recorded feed that cannot be written or read
         ├── NotARecord              a file of something else
@@ -410,6 +411,12 @@ class SpoolTooNew(SpoolError):
     """A file of a newer version of this software, left as it is."""
 
     _what = "the spool was written by a newer version"
+
+
+class SpoolForeign(SpoolError):
+    """A file that holds what another group of supervisors has to send, left as it is."""
+
+    _what = "the spool belongs to others"
 
 
 class SpoolUnusable(SpoolError):

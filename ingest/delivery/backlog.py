@@ -15,6 +15,7 @@ from ingest.delivery.chain import Chain
 from ingest.delivery.entry import Entry, payloads_in
 from ingest.delivery.lineage import Lineage
 from ingest.delivery.losses import Losses
+from ingest.delivery.places import LOOK_INTERVAL
 from ingest.delivery.spool import StoredProducer
 from ingest.delivery.store import Store
 from ingest.delivery.tiers import Bounds, Tiers
@@ -295,6 +296,9 @@ class Backlog:
 
     def tidy(self) -> None:
         """Let the disk know what is confirmed, and see whether it has room again, if there is reason and it is time to."""
+        if self._store is not None and self._store.is_look_due:
+            with self._changed:
+                self._store.look()
         if self._store is None or not self._is_untidy() or self._clock() - self._tidied_at < _TIDY_INTERVAL:
             return
         with self._changed:
@@ -308,8 +312,8 @@ class Backlog:
     def wait(self, timeout: float) -> None:
         """Wait until there is something to take, or to `tidy`, or somebody wakes us, at most ``timeout`` seconds."""
         with self._changed:
-            if self._is_untidy():
-                timeout = min(timeout, _TIDY_INTERVAL)
+            if self._store is not None:
+                timeout = min(timeout, _TIDY_INTERVAL if self._is_untidy() else LOOK_INTERVAL)
             self._changed.wait_for(lambda: self._woken or self._closed or self._has_waiting(), timeout)
             self._woken = False
 
@@ -327,8 +331,10 @@ class Backlog:
         """
         with self._changed:
             self._closed = True
+            if self._store is not None:
+                self._store.look()
             held = sum([payloads_in(list(chain.in_memory())) + chain.unread_payloads for chain in self._chains])
-            lost = sum([self._tiers.save(chain) if keeps else self._lose(chain) for chain in self._chains])
+            lost = sum([self._tiers.save(chain) if keeps and self._keeps(chain) else self._lose(chain) for chain in self._chains])
             self._losses.end()
             if self._store is not None:
                 self._store.flush()
@@ -365,6 +371,9 @@ class Backlog:
     def _has_waiting(self) -> bool:
         first = self._chains.first
         return first is not None and first.has_waiting
+
+    def _keeps(self, chain: Chain) -> bool:
+        return self._store is None or self._store.keeps(chain.producer)
 
     def _lose(self, chain: Chain) -> int:
         """Give up all of a chain; should its disk be there at the next start all the same, what is told as lost stays so."""

@@ -16,9 +16,11 @@ from typing import NamedTuple
 from ingest.clock import wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool_file import Fsync, SpoolFile
-from ingest.delivery.spool_lock import SlotLock, lock_lowest, slots_in_use, try_lock
+from ingest.delivery.spool_lock import SlotLock, lock_unused
 from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer, save
-from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
+from ingest.errors import SpoolDamaged, SpoolError, SpoolForeign, SpoolFull
+
+_REMEDY = "give each group a spool.directory of its own, or start the other once more to have them sent"
 
 #: Set aside are at most so many messages; of more, the oldest go.
 MOST_REJECTED = 1000
@@ -44,7 +46,7 @@ class Spool:
     (then `set_aside` is the way on) or `SpoolUnusable`.
     """
 
-    def __init__(self, lock: SlotLock, *, max_bytes: int, fsync: Fsync) -> None:
+    def __init__(self, lock: SlotLock, *, max_bytes: int, fsync: Fsync, owner: str = "") -> None:
         self.slot = lock.slot
         self.path = lock.path
         #: Where the file is now that was here and could not be read; None if all was well.
@@ -68,6 +70,13 @@ class Spool:
         except SpoolError:
             self._file.close(unlink=False)
             raise
+        if owner:
+            self._belong_to(owner)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file still has its name: nobody has removed it, or its folder."""
+        return self._file.is_in_place
 
     @property
     def size(self) -> int:
@@ -189,6 +198,21 @@ class Spool:
         assert aside is not None
         return aside
 
+    def move(self) -> None:
+        """Write all there is to a new file, since the one that is open lost its name; `SpoolUnusable` if there is no place."""
+        lock = self._lock
+        if not lock.is_in_place or lock.path.exists():
+            lock = lock_unused(lock.directory, lock.feed)
+        try:
+            self._file.write_anew(lock.path)
+        except BaseException:
+            if lock is not self._lock:
+                lock.release()
+            raise
+        if lock is not self._lock:
+            self._lock.release()
+        self._lock, self.slot, self.path = lock, lock.slot, lock.path
+
     def close(self) -> None:
         """Flush, close and let go of the slot; what would be an empty file is removed."""
         if self._closed:
@@ -211,6 +235,31 @@ class Spool:
         self.leader = next((name for (name,) in self._file.rows("SELECT id FROM leader")), "")
         ((self._last_run,),) = self._file.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
         self._rows.count()
+
+    def _belong_to(self, owner: str) -> None:
+        """Be the spool of these; `SpoolForeign` if it holds what others have to send.
+
+        A file that does not say whose it is was begun before they did, and is ours.
+        """
+        try:
+            found = self._file.owner
+            if found not in ("", owner) and (self._holds_unconfirmed() or self.holds_gaps):
+                raise SpoolForeign(str(self.path), f"it holds messages of {found}, and this is {owner}; {_REMEDY}")
+            if found != owner:
+                with suppress(SpoolFull):  # to have it told is worth no start on a full disk
+                    self._take_over(owner, strangers=found != "")
+        except SpoolError:
+            self._file.close(unlink=False)
+            raise
+
+    def _take_over(self, owner: str, *, strangers: bool) -> None:
+        """Write down whose it is; what is known of ``strangers``' leaders says nothing of ours."""
+        if strangers:
+            for name in list(self._producers):
+                self.forget(name)
+            self._file.write(lambda connection: connection.execute("DELETE FROM leader"), durable=True, ballast=True)
+            self.leader = ""
+        self._file.set_owner(owner)
 
     def _save(self, producers: Sequence[Producer]) -> None:
         """Store producers as they are to be from now on; if the disk refuses, the next write or flush tries again."""
@@ -238,14 +287,19 @@ class Spool:
         return any(self._rows.newest(one.run) > one.confirmed for one in self._producers.values())
 
     def _begin_anew(self, *, keep_old: bool) -> Path | None:
+        owner = ""
         tables = {"producer": [one.row() for one in self._producers.values()]}
         for name in ("gap", "rejected", "leader"):
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
+        with suppress(SpoolError):
+            owner = self._file.owner
         self._rows.emptied()
         self._unsaved.update(self._producers)
         self._taken_gaps = 0
         aside = self._file.begin_anew(tables, keep_old=keep_old)
+        if owner:
+            self._file.set_owner(owner)
         self._unsaved.clear()
         return aside
 
@@ -262,39 +316,3 @@ class Spool:
         taken = (self._taken_gaps,)
         self._file.write(lambda connection: connection.execute("DELETE FROM gap WHERE number <= ?", taken), ballast=True)
         return not self._producers and not self.holds_gaps and not self._file.rows("SELECT 1 FROM rejected LIMIT 1")
-
-
-def acquire(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync) -> Spool:
-    """Open the lowest slot of a feed that no running process has."""
-    return _opened(lock_lowest(directory, feed), max_bytes, fsync)
-
-
-def adopt(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync) -> list[Spool]:
-    """Open every other slot that ended processes have left something in, lowest first."""
-    adopted: list[Spool] = []
-    try:
-        for slot in slots_in_use(directory, feed):
-            lock = try_lock(directory, feed, slot)
-            if lock is None:
-                continue
-            if not lock.path.exists():  # its owner has just removed it
-                lock.release()
-                continue
-            spool = _opened(lock, max_bytes, fsync)
-            if spool.producers() or spool.holds_gaps or spool.set_aside_at_open:
-                adopted.append(spool)
-            else:
-                spool.close()
-    except SpoolError:
-        for spool in adopted:
-            spool.close()
-        raise
-    return adopted
-
-
-def _opened(lock: SlotLock, max_bytes: int, fsync: Fsync) -> Spool:
-    try:
-        return Spool(lock, max_bytes=max_bytes, fsync=fsync)
-    except BaseException:
-        lock.release()
-        raise

@@ -42,6 +42,9 @@ _SCHEMA = """
     CREATE TABLE gap (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
 """
 
+#: Apart from the schema since files that were begun without it have the same format; readers that do not know it pass it by.
+_OWNER = "CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+
 
 class SpoolFile:
     """An open database. The caller holds the slot's lock, and calls from one thread at a time."""
@@ -56,12 +59,30 @@ class SpoolFile:
         #: Where the file is now that was here and is no database; None if all was well.
         self.set_aside: Path | None = None
         self._tight = False  # the disk was full, and has no room yet
+        self._opened: os.stat_result  # the file that is open, whatever has that name now
         try:
             self._connection = self._open()
         except SpoolDamaged:
             self.set_aside = self._remove(keep=True)
             self._connection = self._open()
         self.ballast.make()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that is open still has its name."""
+        try:
+            return os.path.samestat(os.stat(self.path), self._opened)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise SpoolUnusable(str(self.path), str(error.strerror)) from error
+
+    @property
+    def owner(self) -> str:
+        """For whom this file was begun; "" if it does not say."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'owner'"):
+            return ""
+        return next((str(name) for (name,) in self.rows("SELECT name FROM owner")), "")
 
     @property
     def has_room(self) -> bool:
@@ -102,6 +123,15 @@ class SpoolFile:
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return self._transaction(work, durable)
 
+    def set_owner(self, name: str) -> None:
+        """Store for whom this file is."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_OWNER)
+            connection.execute("INSERT OR REPLACE INTO owner VALUES (1, ?)", (name,))
+
+        self.write(work, durable=True, ballast=True)
+
     def free_pages(self) -> int:
         """Return how many pages of the file hold nothing."""
         return int(self.rows("SELECT * FROM pragma_freelist_count")[0][0])
@@ -131,11 +161,34 @@ class SpoolFile:
         self.write(lambda connection: _fill(connection, tables), durable=True, ballast=True)
         return aside
 
+    def write_anew(self, path: Path) -> None:
+        """Write all that the open file holds to a new one, durably, and go on with that; if it fails, with the old one."""
+        old, before = self._connection, (self.path, self._opened)
+        self.path = path
+        try:
+            ballast = Ballast(path.with_suffix(".ballast"))
+            self._connection = self._connect()
+            with self._translated():
+                self._connection.execute("PRAGMA synchronous = 2")
+                old.backup(self._connection)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        except (SpoolError, OSError) as error:
+            if self._connection is not old:
+                self._close()
+                with suppress(SpoolError):
+                    self._remove(keep=False)
+            self._connection, (self.path, self._opened) = old, before
+            raise error if isinstance(error, SpoolError) else SpoolUnusable(str(path.parent), str(error.strerror)) from error
+        old.close()
+        self.ballast = ballast
+        ballast.make()
+
     def close(self, *, unlink: bool) -> None:
         """Close the file, and remove it if it is of no more use."""
         self._close()
         self.ballast.drop()
-        if unlink:
+        if unlink and self.is_in_place:
             self._remove(keep=False)
 
     def _remove(self, *, keep: bool) -> Path | None:
@@ -180,7 +233,9 @@ class SpoolFile:
     def _connect(self) -> sqlite3.Connection:
         with self._translated():
             # Made by us, for its mode: messages are nobody else's business. The log inherits it.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._opened = os.fstat(fd)
+            os.close(fd)
             connection = sqlite3.connect(self.path, timeout=2.0, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(connection)

@@ -32,6 +32,15 @@ class SlotLock:
         """The slot's database."""
         return self.directory / f"{self.feed}.{self.slot}.spool"
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the lock file still has its name; without that, the lock keeps nobody out."""
+        try:
+            found, ours = os.stat(_lock_path(self.directory, self.feed, self.slot)), os.fstat(self._fd)
+        except OSError:
+            return False
+        return os.path.samestat(found, ours)
+
     def release(self) -> None:
         """Let others have the slot; the lock file stays."""
         fd, self._fd = self._fd, -1
@@ -48,10 +57,21 @@ def lock_lowest(directory: Path, feed: str) -> SlotLock:
     raise SpoolUnusable(str(directory), f"all {MOST_SLOTS} slots of feed {feed} are taken by running processes")
 
 
+def lock_unused(directory: Path, feed: str) -> SlotLock:
+    """Lock the lowest free slot that has no database; `SpoolUnusable` if the folder is of no use."""
+    for slot in range(MOST_SLOTS):
+        lock = try_lock(directory, feed, slot)
+        if lock is not None and not lock.path.exists():
+            return lock
+        if lock is not None:
+            lock.release()
+    raise SpoolUnusable(str(directory), f"all {MOST_SLOTS} slots of feed {feed} are in use")
+
+
 def try_lock(directory: Path, feed: str, slot: int) -> SlotLock | None:
     """Lock this slot; None if another process has it."""
     try:
-        fd = os.open(directory / f"{feed}.{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(_lock_path(directory, feed, slot), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SpoolUnusable(str(directory), f"no lock file can be opened: {error.strerror}") from error
     try:
@@ -63,6 +83,10 @@ def try_lock(directory: Path, feed: str, slot: int) -> SlotLock | None:
         os.close(fd)
         raise SpoolUnusable(str(directory), f"its file system has no locks: {error.strerror}") from error
     return SlotLock(directory, feed, slot, fd)
+
+
+def _lock_path(directory: Path, feed: str, slot: int) -> Path:
+    return directory / f"{feed}.{slot}.lock"
 
 
 def slots_in_use(directory: Path, feed: str) -> Iterator[int]:

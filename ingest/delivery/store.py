@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.delivery.entry import Entry
+from ingest.delivery.places import Places
 from ingest.delivery.spool import Spool, StoredProducer
 from ingest.delivery.spool_rows import DroppedChunk
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
@@ -40,9 +41,9 @@ class Store:
         tell: Callable[[Event], None],
         clock: Monotonic = monotonic,
     ) -> None:
-        self.durable = durable
         #: Called with every producer whose messages on disk are gone with a damaged file.
         self.gone: Callable[[str], None] = lambda producer: None
+        self._durable = durable
         self._own = own
         self._adopt = adopt
         self._adopted: list[Spool] = []
@@ -55,7 +56,28 @@ class Store:
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
         self._leading = ""
+        self._places = Places(lambda detail: tell(SpoolTrouble(telemetry_id=label, detail=detail)), clock)
+        self._unheard_of: Spool | None = own  # what it holds is known to nobody yet
         self._earlier = self._learn(own)
+        self._unheard_of = None
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is stored outlives power and process: not while a file has lost its place."""
+        return self._durable and self._places.has(self._own)
+
+    @property
+    def is_look_due(self) -> bool:
+        """Whether it is time to `look` again."""
+        return self._places.is_look_due
+
+    def look(self) -> None:
+        """See whether somebody has removed a file that is in use, and write it anew."""
+        self._try(self._own, lambda: self._places.look(self._all()))
+
+    def keeps(self, producer: str) -> bool:
+        """Whether what is stored of a producer will be there for the next process."""
+        return self._places.has(self._where.get(producer, self._own))
 
     @property
     def is_full(self) -> bool:
@@ -111,8 +133,11 @@ class Store:
             return [], False
         for spool in adopted:
             self._adopted.append(spool)
-            found += self._learn(spool)
+            self._unheard_of = spool
+            held = self._learn(spool)
             self._take_over_gaps(spool)
+            found += held if self._unheard_of is spool else []
+            self._unheard_of = None
             self._let_go_if_empty(spool)
         return found, bool(adopted)
 
@@ -145,6 +170,11 @@ class Store:
     def append(self, producer: str, entries: Sequence[Entry], *, final: bool = False) -> bool:
         """Store entries; False if the disk has no place for them: then none is. ``final``: at a stop, at any cost."""
         spool = self._where[producer]
+        if self.is_look_due:
+            self.look()
+        if not self._places.has(spool):
+            self._refused_at = self._clock()
+            return False
         for _ in range(2):  # a damaged file is replaced by a new one: once more
             try:
                 spool.append(producer, entries, final=final)
@@ -218,7 +248,7 @@ class Store:
 
     def save_gaps(self, records: Sequence[bytes]) -> bool:
         """Store gap records that Redis does not have."""
-        return self._try(self._own, lambda: self._own.save_gaps(records))
+        return self._places.has(self._own) and self._try(self._own, lambda: self._own.save_gaps(records))
 
     def close(self) -> None:
         """Give the files and their locks back."""
@@ -232,6 +262,8 @@ class Store:
         if spool.set_aside_at_open is not None:
             self._tell_lost_at_open(f"{spool.path} was damaged; it is set aside as {spool.set_aside_at_open}")
         producers = self._producers_of(spool)
+        if self._unheard_of is None:  # it was damaged after all: of the new file
+            producers = self._producers_of(spool)
         for each in producers:
             self._where[each.id] = spool
             if each.epoch is not None and (self._newest is None or each.epoch > (self._newest.epoch or 0)):
@@ -241,6 +273,9 @@ class Store:
     def _tell_lost_at_open(self, detail: str) -> None:
         """What was in a file that could not be opened is lost; whose it was, and how much, nobody can know."""
         self._trouble(f"{detail}, and what was in it is lost")
+        self._record_lost(detail)
+
+    def _record_lost(self, detail: str) -> None:
         self._tell(
             GapFound(
                 telemetry_id=self._label,
@@ -299,6 +334,9 @@ class Store:
             self._trouble(f"{spool.path} is damaged, and cannot be set aside: {error}")
         else:
             self._trouble(f"{spool.path} is damaged; it is set aside as {aside}")
+        if spool is self._unheard_of:  # then nobody counts what was in it
+            self._unheard_of = None
+            self._record_lost(f"{spool.path} was damaged, and what was in it is lost")
         for producer in [each for each, where in self._where.items() if where is spool]:
             self.gone(producer)
 

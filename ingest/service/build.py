@@ -26,7 +26,7 @@ from ingest.connection.status import SHOWN
 from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError
 from ingest.service.cautions import memory_warnings, settings_warnings, spool_warnings
-from ingest.service.feed_builder import FeedBuilder, open_spools
+from ingest.service.feed_builder import FeedBuilder, open_spools, owner_of
 from ingest.service.gap_writer import GapWriter
 from ingest.service.health import Health
 from ingest.service.historian import Historian
@@ -113,7 +113,7 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
     except BrokerError as error:
         raise SettingsError([Problem("broker.url", str(error))]) from error
     feeds = [feed for name, feed in settings.feeds.items() if not only or name in only]
-    spools = open_spools(feeds)
+    spools = open_spools(feeds, owner_of(settings))
     cautions = (*settings_warnings(settings), *spool_warnings(settings, left_over), *memory_warnings(settings, server))
     for caution in cautions:
         log_event(logging.WARNING, "settings_warning", {"detail": caution})

@@ -32,10 +32,11 @@ from ingest.delivery.envelope import Destination, Envelope, PayloadRules, mark_l
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
-from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_folder import acquire, adopt
 from ingest.delivery.store import Store
-from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError
-from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded
+from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError, SpoolForeign
+from ingest.events import Event, GapFound, Publish, SpoolingBegan, SpoolingEnded, SpoolTrouble
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
 from ingest.service.numbers import FeedReadings, GapTally
@@ -58,7 +59,13 @@ class Built(NamedTuple):
     tenure: Tenure
 
 
-def open_spools(feeds: Sequence[FeedSettings]) -> dict[str, Spool]:
+def owner_of(settings: Settings) -> str:
+    """Return whose feeds these are, of all that may have one of the same name, as a spool keeps it."""
+    group = settings.supervisor.group
+    return f"namespace {settings.broker.namespace}" + (f", group {group}" if group else "")
+
+
+def open_spools(feeds: Sequence[FeedSettings], owner: str) -> dict[str, Spool]:
     """Return the spools of the feeds that have one; `SettingsError` with every one that cannot be used."""
     spools: dict[str, Spool] = {}
     problems: list[Problem] = []
@@ -67,7 +74,7 @@ def open_spools(feeds: Sequence[FeedSettings]) -> dict[str, Spool]:
             continue
         try:
             spools[feed.name] = acquire(
-                Path(feed.spool.directory), feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync
+                Path(feed.spool.directory), feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync, owner=owner
             )
         except SpoolError as error:
             problems.append(Problem(f"feeds.{feed.name}.spool.directory", str(error)))
@@ -83,6 +90,20 @@ class _UserCode(NamedTuple):
 
     hooks: EnqueueHooks
     encoder: MessageEncoder
+
+
+class _Refused:
+    """Tells of every spool of others in a feed's folder, once."""
+
+    def __init__(self, label: str, publish: Publish) -> None:
+        self._label = label
+        self._publish = publish
+        self._told: set[str] = set()
+
+    def __call__(self, error: SpoolForeign) -> None:
+        if error.path not in self._told:
+            self._told.add(error.path)
+            self._publish(SpoolTrouble(telemetry_id=self._label, detail=str(error)))
 
 
 class FeedBuilder:
@@ -168,7 +189,15 @@ class FeedBuilder:
         options = feed.spool
         return Store(
             spool,
-            partial(adopt, Path(options.directory), feed.name, max_bytes=options.max_bytes, fsync=options.fsync),
+            partial(
+                adopt,
+                Path(options.directory),
+                feed.name,
+                max_bytes=options.max_bytes,
+                fsync=options.fsync,
+                owner=owner_of(self._settings),
+                refused=_Refused(feed.label, self._publish),
+            ),
             most=options.max_bytes,
             durable=options.fsync == "always" and options.persistent,
             feed=feed.name,

@@ -109,6 +109,53 @@ def test_a_spool_of_a_newer_version_is_left_alone_and_the_start_is_refused_with_
         assert (fleet.spool / "trades.0.spool").read_bytes() == before
 
 
+def test_a_spool_that_is_removed_while_running_is_written_anew_and_told_and_nothing_is_lost(tmp_path, shared_valkey, fault):
+    stream = NumberedStream(rate=RATE)
+    extra = NOTING + SMALL + spooling(tmp_path / "spool")
+    fault("spool folder emptied while running")
+    with (
+        numbered_server(stream) as server,
+        Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=BRIEF + FULL) as fleet,
+    ):
+        member = fleet.start()
+        member.wait_for_log("spooling_began ")
+        stream.wait_for(stream.last + RATE)
+        fault.begins()
+        for path in fleet.spool.iterdir():
+            path.unlink()
+        fault.noticed(
+            lambda: member.told(r"spool_trouble .*was removed while it was in use; all that waits"), 10, "it in the log"
+        )
+        stream.wait_for(stream.last + RATE)
+        assert member.stop() == 0
+        fault.ends()
+        with Consumer(shared_valkey.url) as consumer:
+            last, before = fleet.start(), stream.last
+            fault.recovered(lambda: consumer.newest > before, 20, "a number of the new process")
+            assert last.stop() == 0
+            consumer.until_empty()
+        assert not fleet.gaps("damaged", "lost", "dropped", "forgotten")
+    fault.compared(consumer.numbers, stream.connections)
+    assert set(range(1, member.kept + 1)).issubset(consumer.numbers)
+
+
+@pytest.mark.quick
+def test_a_spool_that_holds_what_another_group_has_to_send_refuses_the_start_and_is_left_alone(tmp_path, shared_valkey):
+    stream = NumberedStream(rate=RATE)
+    extra = SMALL + spooling(tmp_path / "spool")
+    blue = "[supervisor]\ngroup = 'blue'\nshutdown_timeout = 1\n"
+    with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=blue + FULL) as fleet:
+        member = fleet.start()
+        member.wait_for_log("spooling_began ")
+        assert member.stop() == 0
+        before = (fleet.spool / "trades.0.spool").read_bytes()
+        stranger = fleet.start(top=BRIEF + FULL)
+        assert stranger.wait() == 2
+        assert "feeds.trades.spool.directory: the spool belongs to others: " in stranger.log
+        assert "it holds messages of namespace dramatiq, group blue, and this is namespace dramatiq; give each" in stranger.log
+        assert (fleet.spool / "trades.0.spool").read_bytes() == before
+
+
 @pytest.mark.quick
 def test_a_spool_folder_that_is_missing_refuses_the_start_with_a_clear_problem(tmp_path, shared_valkey):
     with Fleet(tmp_path, shared_valkey, "ws://127.0.0.1:9/", extra=spooling(tmp_path / "nowhere")) as fleet:

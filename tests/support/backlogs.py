@@ -10,7 +10,8 @@ from typing import Literal
 from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.entry import Entry
 from ingest.delivery.losses import Losses
-from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_folder import acquire, adopt
 from ingest.delivery.store import Store
 from ingest.events import Event, FramesDropped
 from tests.support.connections import ManualClock

@@ -25,7 +25,8 @@ from ingest.delivery.envelope import mark_late
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
-from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_folder import acquire, adopt
 from ingest.delivery.store import Store
 from ingest.errors import BrokerError, SpoolError
 from ingest.events import DropReason, Event

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ingest.delivery.entry import Entry
-from ingest.delivery.spool import Spool, acquire
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_folder import acquire
 
 LARGE = 1 << 30
 

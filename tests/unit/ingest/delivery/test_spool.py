@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ingest.delivery import spool as spool_module
-from ingest.delivery.spool import StoredProducer, acquire, adopt
+from ingest.delivery.spool import StoredProducer
+from ingest.delivery.spool_folder import acquire, adopt
 from ingest.errors import SpoolFull, SpoolUnusable
 from tests.support.spools import LARGE, crash, entries, numbers, opened, read_all
 

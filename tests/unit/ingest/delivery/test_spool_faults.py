@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.delivery.spool import acquire, adopt
 from ingest.delivery.spool_file import FORMAT
+from ingest.delivery.spool_folder import acquire, adopt
 from ingest.errors import SpoolDamaged, SpoolTooNew
 from tests.support.spools import LARGE, crash, entries, numbers, opened, read_all
 
