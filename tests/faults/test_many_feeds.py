@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from ingest.broker.gaps import read_gaps
+from ingest.broker.keys import Keys
 from tests.support.fleet import spooling
 from tests.support.many_feeds import CONNECTIONS, FEEDS, NOTING, RATE, ManyFeeds, reached
 from tests.support.redis_proxy import RedisProxy
@@ -43,7 +45,7 @@ def test_connections_killed_every_50_ms_starve_no_feed_and_lose_and_double_nothi
     """A round is over when every feed has come further: a feed that never gets its turn ends none."""
     feeds = ManyFeeds(shared_valkey)
     with feeds.serving() as server, feeds.supervised(tmp_path / "ingest") as (supervisor, memory):
-        fault(f"{FEEDS} feeds on 4 connections, all killed every 50 ms ({rounds} times until all got on)", memory)
+        fault(f"{FEEDS} feeds on 4 connections, all killed every 50 ms ({rounds} times until all had {RATE} more)", memory)
         feeds.flows()
         assert feeds.connected() <= MOST
         began = feeds.newest()
@@ -162,7 +164,6 @@ def latest(feeds):
     return {name: max(number, *feeds.taken[name][-1:], 0) for name, number in feeds.newest().items()}
 
 
-@pytest.mark.quick
 def test_replies_lost_after_execution_double_nothing_of_any_feed(tmp_path, shared_valkey, fault):
     feeds = ManyFeeds(shared_valkey)
     with (
@@ -219,8 +220,7 @@ def test_sigterm_while_redis_stands_still_spools_every_feed_and_the_next_start_d
                 feeds.wait_for(1000)
                 fault.begins()
                 assert first.stop() == 0
-        with feeds.supervised(tmp_path / "second", extra=extra, top=top) as (second, memory):
-            fault(fault.name, memory)
+        with feeds.supervised(tmp_path / "second", extra=extra, top=top) as (second, _):
             fault.ends()
             before = feeds.sent
             fault.recovered(lambda: reached(feeds.newest(), before), 30, "numbers of the next process")
@@ -246,6 +246,7 @@ def test_sigkill_with_durability_disk_loses_of_every_feed_at_most_the_read_under
             before = feeds.sent
             with feeds.supervised(member, extra=extra) as (supervisor, _):
                 fault.recovers(lambda before=before: reached(feeds.newest(), plus_one(before)), 30, "a number of the new process")
+                wait_until(lambda number=number: set(map(len, restarts(feeds).values())) == {number}, 10, "the gap records")
                 if number % 2:
                     with valkey.stalled():
                         feeds.wait_for(RATE // 2)
@@ -257,8 +258,7 @@ def test_sigkill_with_durability_disk_loses_of_every_feed_at_most_the_read_under
                     supervisor.signal(signal.SIGKILL)
                     supervisor.wait()
         before = feeds.sent
-        with feeds.supervised(members[-1], extra=extra) as (last, memory):
-            fault(fault.name, memory)
+        with feeds.supervised(members[-1], extra=extra) as (last, _):
             feeds.flows(beyond=before)
             assert last.stop() == 0
             assert "spooled=0 dropped=0 lost=0" in last.last_line
@@ -270,7 +270,15 @@ def test_sigkill_with_durability_disk_loses_of_every_feed_at_most_the_read_under
             (read, kept), came = feeds.noted(member, name), set(sent).intersection(delivered[name])
             assert read >= max(came) >= kept, f"{name}: what was handed on was on disk"
             lost += read - max(came)
+        ends = [len(set(sent).intersection(delivered[name])) for sent in stream.connections[:-1]]
+        assert [gap.last_seq for gap in restarts(feeds)[name]] == ends, f"{name}: a record for every kill, from where it was"
     fault.lost = lost
+
+
+def restarts(feeds):
+    """Return the records of what a killed process may have missed, by feed."""
+    found = read_gaps(feeds.client, Keys("dramatiq"), "", list(feeds.streams))
+    return {name: [gap for gap in found if gap.feed == name and gap.cause == "restart"] for name in feeds.streams}
 
 
 def plus_one(numbers):
