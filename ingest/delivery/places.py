@@ -34,7 +34,7 @@ class Places:
         return spool not in self._without
 
     def look(self, spools: Sequence[Spool]) -> None:
-        """Look at these files, and write anew what was removed; another `SpoolError` than that there is no place is raised."""
+        """Look at these files, and write anew what was removed."""
         self._looked_at = self._clock()
         self._without = [spool for spool in spools if not spool.is_in_place and not self._moved(spool)]
 

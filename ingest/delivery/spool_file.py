@@ -74,8 +74,8 @@ class SpoolFile:
             return os.path.samestat(os.stat(self.path), self._opened)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except OSError as error:
-            raise SpoolUnusable(str(self.path), str(error.strerror)) from error
+        except OSError:
+            return True  # nobody knows; whatever is wrong, the next write tells
 
     @property
     def owner(self) -> str:
@@ -176,6 +176,7 @@ class SpoolFile:
         except (SpoolError, OSError) as error:
             if self._connection is not old:
                 self._close()
+            if self._opened is not before[1]:
                 with suppress(SpoolError):
                     self._remove(keep=False)
             self._connection, (self.path, self._opened) = old, before

@@ -14,6 +14,24 @@ from ingest.delivery.spool_lock import SlotLock, lock_lowest, slots_in_use, try_
 from ingest.errors import SpoolError, SpoolForeign
 
 
+class Refusals:
+    """What was found in a folder and is none of ours; ``tell`` is called once for each file."""
+
+    def __init__(self, tell: Callable[[SpoolForeign], None] = lambda error: None) -> None:
+        self._tell = tell
+        self._seen: dict[Path, tuple[int, int, int]] = {}
+
+    def has(self, path: Path) -> bool:
+        """Whether a file was refused and is the same as then: who stands by would open it several times a second."""
+        return path in self._seen and self._seen[path] == _version(path)
+
+    def add(self, path: Path, error: SpoolForeign) -> None:
+        """Note a file that was refused."""
+        if path not in self._seen:
+            self._tell(error)
+        self._seen[path] = _version(path)
+
+
 def acquire(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync, owner: str = "") -> Spool:
     """Open the lowest slot of a feed that no running process has.
 
@@ -29,22 +47,23 @@ def adopt(
     max_bytes: int,
     fsync: Fsync,
     owner: str = "",
-    refused: Callable[[SpoolForeign], None] = lambda error: None,
+    refusals: Refusals | None = None,
 ) -> list[Spool]:
-    """Open every other slot that ended processes have left something in, lowest first; ``refused`` is told of those of others."""
+    """Open every other slot that ended processes have left something in, lowest first; ``refusals`` is for those of others."""
+    refusals = refusals or Refusals()
     adopted: list[Spool] = []
     try:
         for slot in slots_in_use(directory, feed):
             lock = try_lock(directory, feed, slot)
             if lock is None:
                 continue
-            if not lock.path.exists():  # its owner has just removed it
+            if not lock.path.exists() or refusals.has(lock.path):  # its owner has just removed it, or is another
                 lock.release()
                 continue
             try:
                 spool = _opened(lock, max_bytes, fsync, owner)
             except SpoolForeign as error:
-                refused(error)
+                refusals.add(lock.path, error)
                 continue
             if spool.producers() or spool.holds_gaps or spool.set_aside_at_open:
                 adopted.append(spool)
@@ -55,6 +74,14 @@ def adopt(
             spool.close()
         raise
     return adopted
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _opened(lock: SlotLock, max_bytes: int, fsync: Fsync, owner: str) -> Spool:

@@ -73,7 +73,7 @@ class Store:
 
     def look(self) -> None:
         """See whether somebody has removed a file that is in use, and write it anew."""
-        self._try(self._own, lambda: self._places.look(self._all()))
+        self._places.look(self._all())
 
     def keeps(self, producer: str) -> bool:
         """Whether what is stored of a producer will be there for the next process."""

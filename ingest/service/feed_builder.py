@@ -33,10 +33,10 @@ from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
 from ingest.delivery.spool import Spool
-from ingest.delivery.spool_folder import acquire, adopt
+from ingest.delivery.spool_folder import Refusals, acquire, adopt
 from ingest.delivery.store import Store
 from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError, SpoolForeign
-from ingest.events import Event, GapFound, Publish, SpoolingBegan, SpoolingEnded, SpoolTrouble
+from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded, SpoolTrouble
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
 from ingest.service.numbers import FeedReadings, GapTally
@@ -90,20 +90,6 @@ class _UserCode(NamedTuple):
 
     hooks: EnqueueHooks
     encoder: MessageEncoder
-
-
-class _Refused:
-    """Tells of every spool of others in a feed's folder, once."""
-
-    def __init__(self, label: str, publish: Publish) -> None:
-        self._label = label
-        self._publish = publish
-        self._told: set[str] = set()
-
-    def __call__(self, error: SpoolForeign) -> None:
-        if error.path not in self._told:
-            self._told.add(error.path)
-            self._publish(SpoolTrouble(telemetry_id=self._label, detail=str(error)))
 
 
 class FeedBuilder:
@@ -196,7 +182,7 @@ class FeedBuilder:
                 max_bytes=options.max_bytes,
                 fsync=options.fsync,
                 owner=owner_of(self._settings),
-                refused=_Refused(feed.label, self._publish),
+                refusals=Refusals(partial(self._refused, feed)),
             ),
             most=options.max_bytes,
             durable=options.fsync == "always" and options.persistent,
@@ -204,6 +190,9 @@ class FeedBuilder:
             label=feed.label,
             tell=self._publish,
         )
+
+    def _refused(self, feed: FeedSettings, error: SpoolForeign) -> None:
+        self._publish(SpoolTrouble(telemetry_id=feed.label, detail=str(error)))
 
     def _envelope(self, feed: FeedSettings, encoder: MessageEncoder, producer: str) -> Envelope:
         return Envelope(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ingest.delivery.places import LOOK_INTERVAL
+from ingest.delivery.spool_file import SpoolFile
+from ingest.errors import SpoolFull
 from ingest.events import FramesDropped, SpoolTrouble
 from tests.support.backlogs import KeptBacklog
 from tests.support.spools import crash, entries, opened, read_all
@@ -120,6 +122,25 @@ def test_another_file_in_its_place_is_left_alone(tmp_path: Path) -> None:
     let_it_look(kept)
     assert kept.spool.slot == 1
     assert left_in(folder) == [1, 2, 3]
+    assert kept.deliver_all() == list(range(1, 11))
+
+
+def test_a_disk_that_takes_nothing_keeps_no_empty_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = spilling(tmp_path)
+    remove_file(tmp_path)
+
+    def full(file: SpoolFile, connection: object) -> None:
+        raise SpoolFull(str(file.path), "for the test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "_prepare", full)
+        for _ in range(3):
+            let_it_look(kept)
+    [told] = troubles(kept)
+    assert "cannot be written anew: the spool is full" in told
+    assert list(tmp_path.glob("*.spool*")) == []
+    let_it_look(kept)
+    assert (len(troubles(kept)), kept.spool.slot) == (2, 0)
     assert kept.deliver_all() == list(range(1, 11))
 
 

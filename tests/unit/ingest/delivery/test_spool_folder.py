@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from ingest.delivery.spool import Spool
 from ingest.delivery.spool_file import FORMAT
-from ingest.delivery.spool_folder import acquire, adopt
+from ingest.delivery.spool_folder import Refusals, acquire, adopt
 from ingest.errors import SpoolForeign
 from tests.support.spools import LARGE, crash, entries, numbers, read_all
 
@@ -80,8 +81,14 @@ def test_of_what_others_left_nothing_is_adopted_and_of_our_own_all(tmp_path: Pat
     for spool in left:
         crash(spool)
     told: list[SpoolForeign] = []
-    adopted = adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch", owner=OURS, refused=told.append)
+    refusals = Refusals(told.append)
+    adopted = adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch", owner=OURS, refusals=refusals)
     assert [spool.slot for spool in adopted] == [1, 2]
+    foreign = tmp_path / "trades.0.spool"
+    assert refusals.has(foreign), "it is not opened again as it is"
+    os.utime(foreign)
+    assert not refusals.has(foreign)
+    assert adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch", owner=OURS, refusals=refusals) == []
     assert [Path(error.path).name for error in told] == ["trades.0.spool"]
     for spool in (*adopted, mine):
         spool.close()
