@@ -123,13 +123,8 @@ def server(module: str, *arguments: str) -> Iterator[int]:
 @contextmanager
 def flood(size: int, count: int) -> Iterator[str]:
     """Run the server that sends so many frames of a size; yield its URL."""
-    command = [sys.executable, "-m", "benchmarks.flood", str(size), str(count)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+    with server("benchmarks.flood", str(size), str(count)) as port:
+        yield f"ws://127.0.0.1:{port}/"
 
 
 def keep(section: str, record: Mapping[str, Any]) -> None:

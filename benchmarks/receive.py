@@ -11,17 +11,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import trustme
 
-from benchmarks.measuring import ROUNDS
+from benchmarks.measuring import ROOT, ROUNDS, server
 from benchmarks.receive_clients import CLIENTS
 
-ROOT = Path(__file__).resolve().parent.parent
 SIZES = (180, 2000, 20_000)
 BASE, FAST = "websocket-client, no validation", "picows"
 #: Seconds that a round should take, and how many bytes it may have (under TLS they lie ready in the server's memory).
@@ -48,7 +45,7 @@ def main(file: str = "receive.json") -> None:
         print("| | frame | client | frames/s | µs CPU | to websocket-client unchecked | to picows |")
         print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
         for scheme, certificate in (("ws", None), ("wss", pair)):
-            with server(certificate) as port:
+            with server("benchmarks.receive_server", *([certificate] if certificate else [])) as port:
                 for size in SIZES:
                     found = measure(scheme, size, f"{scheme}://127.0.0.1:{port}", ca_file if certificate else None)
                     rows += found
@@ -100,18 +97,6 @@ def certificates(folder: Path) -> tuple[str, str]:
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "pair.pem"))
     return str(folder / "ca.pem"), str(folder / "pair.pem")
-
-
-@contextmanager
-def server(certificate: str | None) -> Iterator[int]:
-    """Run the server; gives its port."""
-    command = [sys.executable, "-m", "benchmarks.receive_server", *([certificate] if certificate else [])]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 if __name__ == "__main__":

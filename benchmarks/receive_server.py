@@ -7,60 +7,18 @@ nothing for what happens here. Under TLS all records are made before the first i
 from __future__ import annotations
 
 import socket
-import ssl
 import sys
-from collections.abc import Iterator
 
-from benchmarks.flood import accept_upgrade, frame
+from benchmarks.flood import same_frame
+from benchmarks.sending import Secured, accept_upgrade, serve_secured
 
 #: What one plain write has at most.
 CHUNK_BYTES = 1 << 20
 
 
-class Secured:
-    """A client under TLS, encrypted in memory, so that what is made of the frames can be kept until it is wanted."""
-
-    def __init__(self, client: socket.socket, context: ssl.SSLContext) -> None:
-        self._client = client
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        while not self._handshake():
-            self._incoming.write(client.recv(65536))
-
-    def _handshake(self) -> bool:
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        finally:
-            self._client.sendall(self._outgoing.read())
-        return True
-
-    def recv(self, size: int) -> bytes:
-        while True:
-            try:
-                return self._tls.read(size)
-            except ssl.SSLWantReadError:
-                data = self._client.recv(65536)
-                if not data:
-                    return b""
-                self._incoming.write(data)
-
-    def sendall(self, data: bytes) -> None:
-        self._client.sendall(self.records([data]))
-
-    def records(self, writes: Iterator[bytes] | list[bytes]) -> bytes:
-        """Return the records that carry these writes."""
-        for write in writes:
-            self._tls.write(write)
-        return self._outgoing.read()
-
-
-def serve(client: socket.socket, context: ssl.SSLContext | None) -> None:
-    secured = Secured(client, context) if context is not None else None
-    path = accept_upgrade(secured or client)
-    size, count = map(int, path.strip("/").split("/"))
-    one = frame(size)
+def serve(client: socket.socket, secured: Secured | None) -> None:
+    size, count = map(int, accept_upgrade(secured or client))
+    one = same_frame(size)
     if secured is not None:
         client.sendall(secured.records([one] * count))
     else:
@@ -72,21 +30,5 @@ def serve(client: socket.socket, context: ssl.SSLContext | None) -> None:
         pass
 
 
-def main(certificate: str | None = None) -> None:
-    context = None
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        print(listener.getsockname()[1], flush=True)
-        while True:
-            client, _ = listener.accept()
-            with client:
-                try:
-                    serve(client, context)
-                except OSError:
-                    continue  # the client has measured enough
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve_secured(serve, sys.argv[1] if len(sys.argv) > 1 else None)

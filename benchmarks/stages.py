@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.flood_server import frame, messages
+from benchmarks.flood_server import messages
 from benchmarks.measuring import ROUNDS, keep, median, table
+from benchmarks.sending import frame
 from ingest.broker.hooks import message_encoder
 from ingest.broker.keys import Keys
 from ingest.broker.limits import Limits
