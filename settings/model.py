@@ -129,10 +129,12 @@ class SupervisorSettings(Table):
 
 
 class TelemetrySettings(Table):
-    """Who else is told of events: ``"module:callable"`` names, each called with one event."""
+    """Who else is told of events, and how much."""
 
     subscribers: Items[Reference] = ()
     """"module:callable" names; each is called with one event at a time, in a thread of its own."""
+    send_frames: bool = False
+    """Let Sentry have the beginning of the frame at which code of yours failed; secrets that are known are masked in it."""
 
 
 class Settings(Table):

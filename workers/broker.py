@@ -6,8 +6,10 @@ The rule: called in the worker process itself, after the fork: neither connectio
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+
+from dramatiq import Middleware
 
 from ingest.broker.assembly import assemble_middleware, is_worker_metrics
 from ingest.broker.broker import RateLimitedBroker
@@ -26,14 +28,15 @@ def build_broker(
     *,
     metrics: bool = False,
     labels: Mapping[str, str] = MappingProxyType({}),
+    own: Sequence[Middleware] = (),
 ) -> RateLimitedBroker:
     """Return the broker with Dramatiq's default middleware, ours and the user's; it connects at the first command.
 
     ``extensions`` are the objects that ``[broker] middleware`` names, by reference; ``wake`` is that of ``[workers]``,
-    ``metrics`` its ``prometheus``, and ``labels`` are the feeds' by their names. Raises
+    ``metrics`` its ``prometheus``, ``labels`` are the feeds' by their names, and ``own`` is further middleware of ours. Raises
     `ingest.broker.assembly.MiddlewareRefused`.
     """
-    middleware = assemble_middleware([FrameContext()], extensions)
+    middleware = assemble_middleware([FrameContext(), *own], extensions)
     if metrics and not any(is_worker_metrics(each) for each in middleware):
         middleware.append(worker_metrics())
     broker = RateLimitedBroker(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dramatiq
 
@@ -20,6 +20,8 @@ from ingest.telemetry.sentry import init_sentry
 from settings import Settings, SettingsError, load
 from settings.environment import Environment
 from workers.broker import build_broker
+from workers.log_context import FrameLogContext
+from workers.middleware.frame_scope import FrameScope
 
 
 class StartFailed(Exception):
@@ -31,11 +33,17 @@ def start() -> None:
     try:
         settings, environment = load(spools=False), Environment.read()
         start_telemetry(settings, environment)
-        broker = make_broker(settings)
+        scope = FrameScope(labels_of(settings), send_frames=settings.telemetry.send_frames)
+        broker = make_broker(settings, [scope] if environment.sentry_dsn is not None else [])
         dramatiq.set_broker(broker)
         import_actors(settings.workers.actors, broker)
     except SettingsError as error:
         raise StartFailed(f"the settings cannot be used:\n{error}") from None
+
+
+def labels_of(settings: Settings) -> dict[str, str]:
+    """Return the feeds' labels by their names."""
+    return {name: feed.label for name, feed in settings.feeds.items()}
 
 
 def start_telemetry(settings: Settings, environment: Environment) -> None:
@@ -43,18 +51,17 @@ def start_telemetry(settings: Settings, environment: Environment) -> None:
     hide_secrets_of(settings)
     # `dramatiq --verbose` has set the root logger to DEBUG by now, and means it.
     verbose = logging.getLogger().level == logging.DEBUG
-    configure_logging("DEBUG" if verbose else environment.log_level, environment.log_format)
+    configure_logging("DEBUG" if verbose else environment.log_level, environment.log_format, FrameLogContext(labels_of(settings)))
     if environment.sentry_dsn is not None:
         init_sentry(environment.sentry_dsn.get_secret_value(), "worker")
 
 
-def make_broker(settings: Settings) -> RateLimitedBroker:
-    """Return the broker with the middleware that ``[broker] middleware`` names."""
+def make_broker(settings: Settings, own: Sequence[dramatiq.Middleware] = ()) -> RateLimitedBroker:
+    """Return the broker with the middleware that ``[broker] middleware`` names, and ``own``."""
     try:
         extensions = {reference: import_object(reference) for reference in settings.broker.middleware}
-        labels = {name: feed.label for name, feed in settings.feeds.items()}
-        workers = settings.workers
-        return build_broker(settings.broker, extensions, workers.wake, metrics=workers.prometheus, labels=labels)
+        workers, labels = settings.workers, labels_of(settings)
+        return build_broker(settings.broker, extensions, workers.wake, metrics=workers.prometheus, labels=labels, own=own)
     except (ImportRefused, MiddlewareRefused) as error:
         raise StartFailed(f"broker.middleware: {error}") from None
 

@@ -20,7 +20,7 @@ from settings.model import FeedSettings
 T = TypeVar("T")
 
 #: So much of a frame goes with the event of its failure.
-FRAME_SHOWN = 2000
+FRAME_SHOWN = 4000
 
 
 @dataclass(frozen=True, slots=True)

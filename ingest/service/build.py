@@ -119,7 +119,7 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
         log_event(logging.WARNING, "settings_warning", {"detail": caution})
     client = _make_client(settings, timeout=REPORT_TIMEOUT)
     history = _historian(settings, feeds, client, broker)
-    bus = Bus([*_sinks(references), history])
+    bus = Bus([*_sinks(settings, references), history])
     gaps = _gap_writer(settings, feeds, broker, bus)
     builder = FeedBuilder(settings, broker, gaps, bus)
     built = [builder.build(feed, references.feeds[feed.name], spools.get(feed.name)) for feed in feeds]
@@ -186,13 +186,13 @@ def _make_client(settings: Settings, *, timeout: float = SOCKET_TIMEOUT) -> redi
     )
 
 
-def _sinks(references: References) -> list[Sink]:
+def _sinks(settings: Settings, references: References) -> list[Sink]:
     """Return who is told of events; Sentry only where the environment names it."""
     sinks: list[Sink] = [LogSink(), *subscriber_sinks(references.subscribers)]
     dsn = Environment.read().sentry_dsn
     if dsn is not None:
         init_sentry(dsn.get_secret_value(), "supervisor")
-        sinks.append(SentrySink())
+        sinks.append(SentrySink(send_frames=settings.telemetry.send_frames))
     return sinks
 
 

@@ -19,6 +19,9 @@ from ingest.telemetry.masking import mask_text
 FIELDS = "event_fields"
 AT = "event_at"
 
+#: What a filter says of where a record of any logger comes from: fields that follow its message.
+CONTEXT = "event_context"
+
 _BARE = re.compile(r"[^\s\"'=\\\x00-\x1f]+")
 
 
@@ -32,10 +35,11 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, FIELDS, None)
+        context = getattr(record, CONTEXT, {})
         if fields is None:
-            text = f"{record.getMessage()} [{record.name} pid={record.process}]"
+            text = render(f"{record.getMessage()} [{record.name} pid={record.process}]", context)
         else:
-            text = render(record.getMessage(), fields)
+            text = render(record.getMessage(), {**fields, **context})
         trace = _traceback(self, record)
         return mask_text(f"{_time(record)} {record.levelname:<8} {text}" + (f"\n{trace}" if trace else ""))
 
@@ -46,6 +50,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {"at": _time(record), "level": record.levelname.lower(), "pid": record.process}
         fields = getattr(record, FIELDS, None)
+        entry |= getattr(record, CONTEXT, {})
         if fields is None:
             entry |= {"logger": record.name, "message": record.getMessage()}
         else:

@@ -68,9 +68,14 @@ LEVELS = MappingProxyType(
 logger = logging.getLogger("dramatiq_websocket")
 
 
-def configure_logging(level: str, log_format: LogFormat = "console") -> None:
-    """Send the whole process's log to standard error, from ``level`` (a name of `logging`) on; replaces what was set up."""
+def configure_logging(level: str, log_format: LogFormat = "console", context: logging.Filter | None = None) -> None:
+    """Send the whole process's log to standard error, from ``level`` (a name of `logging`) on; replaces what was set up.
+
+    ``context`` sees every record, whoever made it, and may say where it comes from (`ingest.telemetry.lines.CONTEXT`).
+    """
     handler = logging.StreamHandler(sys.stderr)
+    if context is not None:
+        handler.addFilter(context)
     handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

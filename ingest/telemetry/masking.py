@@ -9,7 +9,6 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from threading import Lock
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -55,10 +54,11 @@ def hide(secrets: Iterable[SecretStr]) -> None:
     """Hide these values, too, wherever they appear."""
     global _hidden
     with _changing:
-        values = {secret.get_secret_value() for secret in chain(_hidden, secrets)}
-        written = {form for value in values for form in _forms(value)}
+        known = {secret.get_secret_value() for secret in _hidden}
+        fresh = {secret.get_secret_value() for secret in secrets} - known  # forms of forms would be without end
+        values = known | {form for value in fresh for form in _forms(value)}
         # The longest first: a secret may contain another.
-        _hidden = tuple(SecretStr(value) for value in sorted(written, key=len, reverse=True) if len(value) >= SHORTEST_IN_URL)
+        _hidden = tuple(SecretStr(value) for value in sorted(values, key=len, reverse=True) if len(value) >= SHORTEST_IN_URL)
 
 
 def hide_passing(feed: FeedSettings, url: str, headers: Mapping[str, str]) -> None:

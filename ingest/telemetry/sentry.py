@@ -1,14 +1,16 @@
 """Failures to Sentry: one issue per cause, with the connection's history as breadcrumbs.
 
-The rule: the only importer of ``sentry_sdk``; no payload, header value, local variable or secret part of a
-URL leaves the process.
+The rule: the only importer of ``sentry_sdk``; no header value, local variable or secret part of a URL leaves the process, and of
+frames only the beginning of one at which code of the user's failed, where that is asked for (``[telemetry] send_frames``).
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ from sentry_sdk.integrations.dramatiq import DramatiqIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 from sentry_sdk.types import Event as SentryEvent
 from sentry_sdk.types import Hint
+from sentry_sdk.utils import get_default_release
 
 from ingest.events import (
     ConnectionFailed,
@@ -35,6 +38,7 @@ from ingest.events import (
 )
 from ingest.telemetry.facts import event_fields, event_name
 from ingest.telemetry.masking import mask_text
+from ingest.version import DISTRIBUTION, project_version
 
 Kind = Literal["supervisor", "worker"]
 
@@ -45,6 +49,9 @@ HISTORY_LENGTH = 30
 #: Seconds in which one cause is sent at most once: a feed that fails at every attempt must not use up a quota.
 QUIET = 60.0
 
+#: So much of a frame is sent, in characters.
+LONGEST_FRAME = 2000
+
 #: Seconds that the last events may take to leave the process.
 FLUSH_TIMEOUT = 2.0
 
@@ -52,11 +59,12 @@ FLUSH_TIMEOUT = 2.0
 def init_sentry(dsn: str, kind: Kind, release: str | None = None) -> None:
     """Start Sentry for this process; call before the broker is made, because the integration patches its construction.
 
-    Without ``release`` the SDK finds it (``SENTRY_RELEASE``, the platform's variables).
+    Without ``release`` the SDK finds that of the application (``SENTRY_RELEASE``, git, the platform's variables); where there is
+    none, it is our own version.
     """
     sentry_sdk.init(
         dsn=dsn,
-        release=release,
+        release=release or get_default_release() or f"{DISTRIBUTION}@{project_version()}",
         integrations=_integrations(kind),
         auto_enabling_integrations=False,  # the one for Redis would make a breadcrumb of every command
         send_default_pii=False,
@@ -82,8 +90,9 @@ class SentrySink:
 
     name = "sentry"
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, send_frames: bool = False) -> None:
         self._clock = clock
+        self._send_frames = send_frames
         self._history: defaultdict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=HISTORY_LENGTH))
         self._sent: dict[tuple[str, ...], float] = {}
 
@@ -110,6 +119,8 @@ class SentrySink:
             scope.fingerprint = list(fingerprint)
             scope.set_tag("feed", event.telemetry_id)
             scope.set_context("event", dict(event_fields(event)))
+            if self._send_frames and isinstance(event, HandlerFailed) and event.frame is not None:
+                scope.set_context("frame", {"payload": frame_text(event.frame)})
             for past in self._history[event.telemetry_id]:
                 scope.add_breadcrumb(_breadcrumb(past))
             cause = _exception(event)
@@ -117,6 +128,44 @@ class SentrySink:
                 scope.capture_exception(cause)
             else:
                 scope.capture_message(event_name(type(event)), level="error")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """What an event of a worker says of the frame behind it; ``payload`` only where frames may be sent."""
+
+    feed: str
+    seq: int
+    lag: float
+    payload: str | None = None
+
+
+def describe_frame(facts: Callable[[], FrameFacts | None]) -> None:
+    """Let every event of the message that this thread processes say which frame it is about; asked when there is an event."""
+
+    def describe(event: SentryEvent, hint: Hint) -> SentryEvent | None:
+        found = facts()
+        if found is not None:
+            about: dict[str, object] = {"seq": found.seq, "lag": found.lag}
+            if found.payload is not None:
+                about["payload"] = found.payload
+            event["tags"] = {**event.get("tags", {}), "feed": found.feed}
+            event["contexts"] = {**event.get("contexts", {}), "frame": about}
+        return event
+
+    sentry_sdk.get_isolation_scope().add_event_processor(describe)
+
+
+def frame_text(payload: object) -> str:
+    """Return the beginning of a frame as text, secrets masked."""
+    if isinstance(payload, bytes):
+        text = payload[: 2 * LONGEST_FRAME].decode(errors="replace")
+    elif isinstance(payload, str):
+        text = payload[: 2 * LONGEST_FRAME]
+    else:
+        text = json.dumps(payload, default=str)[: 2 * LONGEST_FRAME]
+    masked = mask_text(text)  # before it is cut: half a secret is one that nobody recognises
+    return masked if len(masked) <= LONGEST_FRAME else f"{masked[:LONGEST_FRAME]}…"
 
 
 def fingerprint_of(event: Event) -> tuple[str, ...] | None:

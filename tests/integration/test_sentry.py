@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.version import project_version
 from tests.support.sentry_server import SentryServer
 
 ROOT = Path(__file__).parents[2]
@@ -133,3 +134,36 @@ bus.publish(HandlerFailed(telemetry_id="trades", where="on_frame", cause=failure
 
     assert len(sentry_server.events) == 1
     assert "hunter" not in sentry_server.raw
+
+
+@pytest.mark.parametrize("send_frames", [False, True])
+def test_a_frame_goes_along_masked_and_cut_only_where_that_is_allowed(sentry_server: SentryServer, send_frames: bool) -> None:
+    publish(
+        sentry_server,
+        f"""
+bus = Bus([SentrySink(send_frames={send_frames})])
+for frame in (b"\\xff binary", f"text ?token={{SECRET}}-in-frame " + "x" * 9000):
+    bus.publish(HandlerFailed(telemetry_id=f"trades-{{type(frame).__name__}}", where="on_frame", cause=failure(), frame=frame))
+""",
+    )
+
+    frames = [event["contexts"].get("frame") for event in sentry_server.events]
+    if send_frames:
+        assert frames[0] == {"payload": "\ufffd binary"}
+        assert frames[1]["payload"].startswith("text ?token=*** xxx")
+        assert len(frames[1]["payload"]) == 2001
+    else:
+        assert frames == [None, None]
+        assert "binary" not in sentry_server.raw
+    assert "hunter" not in sentry_server.raw
+
+
+def test_without_a_release_of_the_application_s_it_is_ours(sentry_server: SentryServer, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", PROLOGUE.replace(', "test@1.0"', "") + "bus.publish(HandlerFailed("
+               'telemetry_id="trades", where="on_frame", cause=failure()))' + EPILOGUE, sentry_server.dsn]  # fmt: skip
+    environ = {"PATH": "/nonexistent", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+    [event] = sentry_server.events
+    assert event["release"] == f"dramatiq-websocket@{project_version()}"

@@ -113,6 +113,13 @@ def test_a_secret_is_hidden_however_it_is_written(write: Callable[[str], str]) -
     assert "nter2" not in mask_text(f"it was {write(secret)}.")
 
 
+def test_what_is_hidden_again_costs_nothing_more() -> None:
+    for _ in range(20):
+        hide([SecretStr('hunter2 "quoted" \\')])
+
+    assert len(masking._hidden) <= 5
+
+
 def test_what_the_user_s_code_opens_a_connection_with_is_hidden_and_forgotten_in_time() -> None:
     feed = FeedSettings(name="trades", url="wss://example.com/a-part-of-the-settings", actor="handle")
     url = "wss://example.com/a-part-of-the-settings/hunter2-listen-key-0123456789"
