@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,15 +170,17 @@ def purge(
     """Delete dead letters for good: those named, or all that the options leave."""
     from ingest.broker.dead_letters import DeadLetters
     from ingest.tools import letters as work
+    from ingest.tools.show import printable
 
     wanted = _filter(queue, actor, feed, older_than, newer_than, exception)
+    wanted = replace(wanted, until=time.time())  # what dies while the question is open is not what was asked
     with _redis(feeds) as (client, settings):
         dead = DeadLetters(client, settings.broker.namespace)
         meant = work.count_letters(_meant(dead, ids, wanted))
         if dry_run or meant.done == 0:
             _say("would delete" if dry_run else "deleted", meant, as_json)
             return
-        where = ", ".join(f"{count} of queue {work.printable(name)}" for name, count in meant.queues.items())
+        where = ", ".join(f"{count} of queue {printable(name)}" for name, count in meant.queues.items())
         if not yes and not typer.confirm(f"delete {meant.done} dead letters for good ({where})?", err=True):
             raise typer.Exit(1)
         outcome = work.Outcome()

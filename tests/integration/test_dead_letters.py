@@ -62,6 +62,8 @@ def test_queues_are_found_by_their_keys_and_only_in_the_namespace(client: redis.
         (Filter(exception="zerodivision"), [4]),
         (Filter(older_than=900.0), [5, 1]),
         (Filter(newer_than=900.0), [2, 3, 4]),
+        (Filter(until=NOW - 600, older_than=300.0), [5, 1]),
+        (Filter(until=NOW - 600), [5, 1, 2]),
         (Filter(newer_than=900.0, older_than=600.0, exception="no"), [2]),
     ],
 )

@@ -25,6 +25,7 @@ from ingest.tools.doctor.facts import Facts, Finding, Machine, worst_first
 from ingest.tools.doctor.plan import queue_names
 from ingest.tools.doctor.redis_checks import redis_findings
 from ingest.tools.doctor.tls_checks import way_to_redis
+from ingest.tools.show import printable
 from settings.model import Settings
 
 #: Seconds between the two looks at the queues.
@@ -98,7 +99,7 @@ def read_procfile(path: Path) -> dict[str, str] | None:
 def _show(findings: list[Finding], out: Console) -> None:
     table = Table("", "check", "what", "remedy", box=None, pad_edge=False)
     for finding in findings:
-        what, remedy = safe_text(finding.what), safe_text(finding.remedy)
+        what, remedy = printable(safe_text(finding.what)), printable(safe_text(finding.remedy))
         table.add_row(
             f"{finding.level}", finding.check, what, remedy, style=_STYLES[finding.level] if finding.level != "ok" else None
         )
