@@ -69,11 +69,11 @@ class RedisConsumer(Consumer):
         self._ledger.settle(message.options[_IDENT])
 
     def nack(self, message: MessageProxy) -> None:
-        """Make a message a dead letter, at once."""
+        """Make a message a dead letter, at once, and with what it died of."""
         ident = message.options[_IDENT]
         self._ledger.drop(ident)
         with _unanswered_is_closed():
-            self._queue.nack(ident)
+            self._queue.nack(ident, _last_words(message))
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Put messages back to the head of the queue in the order in which they were fetched, then what no worker saw."""
@@ -171,6 +171,18 @@ class RedisConsumer(Consumer):
                 self._queue.requeue(idents)
             except redis.RedisError as error:
                 raise ConnectionClosed(error) from None
+
+
+def _last_words(message: MessageProxy) -> bytes | None:
+    """Return the message with the traceback of its last try; None where there is none, or the encoder does not take it."""
+    if "traceback" not in message.options:
+        return None
+    try:
+        # `Retries` has counted the try that failed as if another were to follow.
+        data: bytes = message.copy(options={"retries": max(0, message.options["retries"] - 1)}).encode()
+    except Exception:  # noqa: BLE001 - a middleware may have left anything in its options
+        return None
+    return data
 
 
 @contextmanager

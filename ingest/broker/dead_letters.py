@@ -36,7 +36,8 @@ class Filter:
     """Which dead letters; None is any.
 
     Attributes:
-      older_than, newer_than: seconds since they died.
+      older_than, newer_than: seconds since they died, at ``until``.
+      until: wall-clock seconds; what died later is not meant. None is now, and later ones too.
       exception: a part of the line that names the exception, in any case: ``TimeoutError``, or ``connection refused``.
     """
 
@@ -46,6 +47,7 @@ class Filter:
     older_than: float | None = None
     newer_than: float | None = None
     exception: str | None = None
+    until: float | None = None
 
     @property
     def reads_content(self) -> bool:
@@ -88,8 +90,8 @@ class DeadLetters:
 
     def count(self, wanted: Filter | None = None) -> int:
         """Return how many a `scan` will look at: age and queue count, what is in the messages does not."""
-        wanted, now = wanted or Filter(), time.time()
-        oldest, newest = _bounds(wanted, now)
+        wanted = wanted or Filter()
+        oldest, newest = _bounds(wanted)
         with translated():
             return sum(
                 int(self._client.zcount(self._keys.dead_letters(queue), oldest, newest)) for queue in self._queues_of(wanted)
@@ -187,7 +189,7 @@ class DeadLetters:
 
     def _pages(self, queue: str, wanted: Filter) -> Iterator[list[_Place]]:
         """Yield the places of the dead letters that are old and young enough, in order."""
-        key, (oldest, newest) = self._keys.dead_letters(queue), _bounds(wanted, time.time())
+        key, (oldest, newest) = self._keys.dead_letters(queue), _bounds(wanted)
         with translated(), self._client.pipeline(transaction=True) as pipe:
             pipe.zrange(key, -1, -1, withscores=True)
             pipe.zcount(key, oldest, newest)
@@ -226,10 +228,12 @@ class DeadLetters:
         return max(0, low - 1)
 
 
-def _bounds(wanted: Filter, now: float) -> tuple[float, float]:
+def _bounds(wanted: Filter) -> tuple[float, float]:
     """Return the oldest and the newest time of death that are meant, in ms."""
+    now = time.time() if wanted.until is None else wanted.until
+    latest = float("inf") if wanted.until is None else wanted.until * 1000
     oldest = float("-inf") if wanted.newer_than is None else (now - wanted.newer_than) * 1000
-    newest = float("inf") if wanted.older_than is None else (now - wanted.older_than) * 1000
+    newest = latest if wanted.older_than is None else (now - wanted.older_than) * 1000
     return oldest, newest
 
 

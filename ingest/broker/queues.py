@@ -39,3 +39,12 @@ def queue_depths(client: redis.Redis, namespace: str, queues: Sequence[str]) -> 
             pipe.hlen(keys.message_data(f"{queue}.DQ"))
         answers = pipe.execute()
     return {queue: QueueDepth(*answers[4 * at : 4 * at + 4]) for at, queue in enumerate(queues)}
+
+
+def queue_bytes(high_watermark: int) -> int:
+    """Estimate what a full queue takes in Redis.
+
+    The basis: frames of 1 KiB, as nobody knows them before they come, and half a KiB for what is around a frame (measured:
+    440 bytes with 180-byte frames on Valkey 9: the message's own keys, the two keys of the queue, its id twice).
+    """
+    return high_watermark * (1024 + 512)

@@ -12,13 +12,13 @@ from functools import partial
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.common import current_millis
+from dramatiq.common import current_millis, q_name
 
 from ingest.broker.bell import Bell, Heard
 from ingest.broker.clients import SOCKET_TIMEOUT, dedicated_connection
 from ingest.broker.keys import Keys
 from ingest.broker.ledger import Ledger
-from ingest.broker.scripts import ACK, REQUEUE
+from ingest.broker.scripts import ACK, NACK, REQUEUE
 from ingest.clock import monotonic
 from ingest.wakeup import Wakeup
 
@@ -44,7 +44,9 @@ class WorkerQueue:
         self._queue = queue
         self._shared = [keys.heartbeats(), keys.fetched(broker.broker_id, queue), keys.message_data(queue)]
         self._list = keys.messages(queue)
-        self._ack, self._requeue = (broker.client.register_script(script.source) for script in (ACK, REQUEUE))
+        canonical = q_name(queue)
+        self._dead = [keys.dead_letters(canonical), keys.dead_letter_data(canonical)]
+        self._ack, self._requeue, self._nack = (broker.client.register_script(script.source) for script in (ACK, REQUEUE, NACK))
         self.wakeup = Wakeup()
         self.ledger = Ledger(self._acknowledge, self.wakeup)
         call = min(CALL, broker.heartbeat_timeout / 4000)
@@ -79,9 +81,12 @@ class WorkerQueue:
         self._fetched_at = monotonic()
         return messages
 
-    def nack(self, ident: str) -> None:
-        """Make a message a dead letter."""
-        self._broker.do_nack(self._queue, ident)
+    def nack(self, ident: str, data: bytes | None = None) -> None:
+        """Make a message a dead letter, as it is in Redis or with ``data`` in its place."""
+        if data is None:
+            self._broker.do_nack(self._queue, ident)
+        else:
+            self._nack(keys=[*self._shared, *self._dead], args=[current_millis(), str(self._broker.broker_id), ident, data])
 
     def requeue(self, idents: Sequence[str]) -> None:
         """Put messages back to the head of the queue, in this order."""

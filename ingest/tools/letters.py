@@ -24,6 +24,7 @@ from ingest.broker.dead_letters import DeadLetters, Filter
 from ingest.broker.queues import queue_depths
 from ingest.telemetry.facts import safe_text
 from ingest.telemetry.masking import mask_text
+from ingest.tools.show import printable
 
 #: Seconds between two looks at the depth of a full queue.
 _ROOM_POLL = 0.2
@@ -92,7 +93,7 @@ def show_letter(letter: DeadLetter, *, as_json: bool, out: Console) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in summary_of(letter).items():
         if value not in (None, ""):
-            table.add_row(name, printable(str(value)))
+            table.add_row(name, printable(mask_text(str(value))))
     for name in ("args", "kwargs"):
         if letter.content is not None:
             table.add_row(name, safe_text(json.dumps(letter.content.get(name), default=repr)))
@@ -159,12 +160,6 @@ def _progress(what: str, total: int) -> Iterator[tuple[Callable[[int], object], 
             bar.update(task, advance=count, description=what)
 
         yield advance, lambda text: bar.update(task, description=text)
-
-
-def printable(text: str) -> str:
-    """Return a text that a terminal may be given."""
-    masked = mask_text(text)
-    return masked if masked.isprintable() else json.dumps(masked)
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:

@@ -165,7 +165,7 @@ def test_a_redis_url_that_is_none_is_told_without_what_is_in_it(tmp_path: Path, 
     monkeypatch.setenv("REDIS_URL", "http://hunter2@x")
     done = run("list")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "REDIS_URL: is no Redis URL" in done.stderr
+    assert "broker.url: must start with redis://" in done.stderr
     assert "hunter2" not in done.stderr
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 import redis
@@ -13,6 +12,7 @@ from ingest.broker.dead_letters import DeadLetters, Filter
 from ingest.errors import BrokerRefused
 from tests.support.dead_letters import bury, dead_message, waiting
 from tests.support.redis_server import Valkey
+from tests.support.waiting import wait_until
 
 NOW = 1_790_000_000.0
 
@@ -62,6 +62,8 @@ def test_queues_are_found_by_their_keys_and_only_in_the_namespace(client: redis.
         (Filter(exception="zerodivision"), [4]),
         (Filter(older_than=900.0), [5, 1]),
         (Filter(newer_than=900.0), [2, 3, 4]),
+        (Filter(until=NOW - 600, older_than=300.0), [5, 1]),
+        (Filter(until=NOW - 600), [5, 1, 2]),
         (Filter(newer_than=900.0, older_than=600.0, exception="no"), [2]),
     ],
 )
@@ -219,21 +221,35 @@ def test_large_messages_are_read_a_few_at_a_time(client: redis.Redis, dead: Dead
     assert [letter.id for letter in dead.scan()] == ids(range(20))
 
 
-def test_what_a_real_worker_gives_up_is_processed_after_a_retry(project, shared_valkey: Valkey) -> None:
-    """One that fails while ``broken`` is there: it dies, is retried, and done."""
+@pytest.mark.parametrize(
+    ("broker", "retries", "cause"),
+    [
+        ("dramatiq.brokers.redis.RedisBroker", 1, "LookupError: try 0"),  # Dramatiq keeps what was enqueued, before the last try
+        ("ingest.broker.RateLimitedBroker", 1, "LookupError: try 1"),
+        ("ingest.broker.RateLimitedBroker", 0, "LookupError: try 0"),
+    ],
+)
+def test_what_a_real_worker_gives_up_is_processed_after_a_retry(
+    project, shared_valkey: Valkey, broker: str, retries: int, cause: str
+) -> None:
+    """It fails while ``broken`` is there: it dies, is retried, and done."""
+    module, _, name = broker.rpartition(".")
     project.write(
         "app.py",
-        """
+        f"""
         import os, pathlib, dramatiq
-        from dramatiq.brokers.redis import RedisBroker
-        dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"]))
+        from dramatiq.middleware import CurrentMessage
+        from {module} import {name}
+        broker = {name}(url=os.environ["REDIS_URL"])
+        broker.add_middleware(CurrentMessage())
+        dramatiq.set_broker(broker)
 
-        @dramatiq.actor(queue_name="trades", max_retries=1, min_backoff=1, max_backoff=2)
+        @dramatiq.actor(queue_name="trades", max_retries={retries}, min_backoff=1, max_backoff=2)
         def handle(payload):
             if pathlib.Path("broken").exists():
-                raise LookupError("no such symbol")
+                raise LookupError(f"try {{CurrentMessage.get_current_message().options.get('retries', 0)}}")
             with open("results", "a") as out:
-                out.write(f'"{payload}"\\n')
+                out.write(f'"{{payload}}"\\n')
         """,
     )
     project.write("send.py", "import app\nfor n in range(3):\n    app.handle.send(f'p{n}')\n")
@@ -243,12 +259,10 @@ def test_what_a_real_worker_gives_up_is_processed_after_a_retry(project, shared_
     project.run("app", **environ).ready()
     client = shared_valkey.client()
     dead = DeadLetters(client, "dramatiq")
-    deadline = time.monotonic() + 30
-    while client.zcard("dramatiq:trades.XQ") < 3:
-        assert time.monotonic() < deadline, project.processes[-1].log
-        time.sleep(0.02)
+    wait_until(lambda: client.zcard("dramatiq:trades.XQ") == 3, 30, "dead letters")
     letters = list(dead.scan())
-    assert {letter.cause for letter in letters} == {"LookupError: no such symbol"}
+    assert {letter.cause for letter in letters} == {cause}
+    assert not client.exists("dramatiq:trades", "dramatiq:trades.msgs")
 
     (project.folder / "broken").unlink()
     assert dead.retry("trades", [letter.id for letter in letters]) == 3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ingest.broker.clients import Server
-from ingest.service.cautions import memory_warnings, queue_bytes, settings_warnings, spool_warnings
+from ingest.broker.queues import queue_bytes
+from ingest.service.cautions import memory_warnings, settings_warnings, spool_warnings
 from tests.support.settings_files import FEED, load_text
 
 MIB = 1024 * 1024
