@@ -58,7 +58,7 @@ FEED = """
 
 CODE = """
     import os
-    from ingest import Fail, Session
+    from ingest import Emit, Fail, Session
 
     SIGN = "hun" "ter2"  # not in one piece: lines of source around a failure are sent, and that is meant
     SECRETS = [
@@ -78,12 +78,14 @@ CODE = """
             self.memory["turn"] = self.memory.get("turn", 0) + 1
 
         def on_frame(self, payload):
+            if payload == "first":
+                return Emit(payload)
             if self.memory["turn"] % 2:
                 raise ValueError(f"refused with {self.secret}")
             return Fail(f"asked with {self.secret}")
 
         def position(self):
-            return {"place": self.token}
+            return {"place": SECRETS[2]}
 
     def fresh_headers():
         return {"X-Fresh": f"{SIGN}-fresh", "Authorization": f"Bearer {SIGN}-renewed"}
@@ -98,8 +100,8 @@ SECRETS = 11
 def echoing(client) -> None:
     """Send back what the client has shown, as servers do, and close with it."""
     headers = client.recording.headers
-    client.send("frame")
-    client.send_close(1008, f"bad token {headers.get('x-fresh', '')} {headers.get('authorization', '')}"[:120])
+    client.send("first", "second")
+    client.send_close(1008, f"you said {headers.get('x-fresh', '')} {headers.get('authorization', '')}"[:120])
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
@@ -117,7 +119,8 @@ def test_no_secret_is_readable_in_log_sentry_metrics_health_snapshot_history_or_
             supervisor.wait_for_log("health_listening")
             wait_until(lambda: supervisor.told("refused with") >= SECRETS, 30, "every secret in an exception")
             wait_until(lambda: supervisor.told("asked with") >= SECRETS, 30, "every secret in a reason")
-            wait_until(lambda: supervisor.told("bad token") > 0, 30, "what the server said")
+            wait_until(lambda: supervisor.told("you said") > 0, 30, "what the server said")
+            wait_until(lambda: supervisor.told("gap_found.*position") > 0, 30, "a gap with a position")
             wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a snapshot")
             [line] = [line for line in supervisor.log.splitlines() if "health_listening" in line]
             url = json.loads(line)["url"] if log_format == "json" else line.partition("url=")[2]
