@@ -28,8 +28,21 @@ def test_what_is_set():
     assert "hunter2" not in repr(environment)
 
 
+def test_where_health_is_told():
+    assert (Environment.read({}).health_port, Environment.read({}).health_host) == (None, "127.0.0.1")
+    told = Environment.read({"HEALTH_PORT": " 9090 ", "HEALTH_HOST": "0.0.0.0"})
+    assert (told.health_port, told.health_host) == (9090, "0.0.0.0")
+    assert Environment.read({"HEALTH_PORT": "0"}).health_port == 0
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536", "9090.5", "9_0", "٣", "1" * 5000])
+def test_a_port_that_is_none_is_told(port):
+    with pytest.raises(SettingsError, match="HEALTH_PORT: must be a TCP port, 0 to 65535"):
+        Environment.read({"HEALTH_PORT": port})
+
+
 def test_empty_is_unset():
-    empty = dict.fromkeys(("FEEDS_FILE", "REDIS_URL", "SENTRY_DSN", "LOG_LEVEL", "LOG_FORMAT"), "")
+    empty = dict.fromkeys(("FEEDS_FILE", "REDIS_URL", "SENTRY_DSN", "LOG_LEVEL", "LOG_FORMAT", "HEALTH_PORT", "HEALTH_HOST"), "")
     assert Environment.read(empty) == Environment()
 
 

@@ -8,7 +8,7 @@ import pytest
 from dramatiq import Middleware
 from dramatiq.middleware import AgeLimit, CurrentMessage, Retries, default_middleware
 
-from ingest.broker.assembly import MiddlewareRefused, assemble_middleware
+from ingest.broker.assembly import MiddlewareRefused, assemble_middleware, is_worker_metrics, without_worker_metrics
 
 
 class Ours(Middleware):
@@ -75,3 +75,15 @@ def test_anything_else_is_refused_by_its_name(extension: object, words: str) -> 
 
     assert words in str(refused.value)
     assert str(refused.value).startswith("'myapp.broker:thing' ")
+
+
+def test_dramatiq_s_metrics_are_left_out_where_there_is_nothing_to_count(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("dramatiq_prom_db", str(tmp_path))
+    from dramatiq.middleware.prometheus import Prometheus  # makes a folder
+
+    class Ours(Prometheus):
+        """Changed by inheritance."""
+
+    assembled = assemble_middleware([], {"dramatiq:Prometheus": Prometheus, "app:Ours": Ours, "app:Theirs": Theirs})
+    assert [is_worker_metrics(each) for each in assembled[-3:]] == [True, True, False]
+    assert [type(each) for each in without_worker_metrics(assembled)] == [*default_middleware, Theirs]

@@ -2,10 +2,11 @@
 
 import pytest
 
-from ingest.connection.callbacks import Callbacks, SessionMaker
+from ingest.connection.callbacks import FRAME_SHOWN, Callbacks, SessionMaker
 from ingest.connection.session import Session
 from ingest.connection.status import FeedStatus
 from ingest.errors import BootstrapFailed, FrameHandlerFailed, HeadersFailed, UrlFailed
+from ingest.telemetry.facts import event_fields
 from settings.model import FeedSettings
 
 
@@ -97,3 +98,18 @@ def test_who_can_show_other_credentials_is_known():
 def test_only_an_untouched_on_frame_passes_through():
     assert maker().passes_through
     assert not maker(type("S", (Session,), {"on_frame": lambda self, payload: None})).passes_through
+
+
+@pytest.mark.parametrize("payload", ["x" * 9000, b"\xff" * 9000])
+def test_the_frame_that_could_not_be_handled_goes_with_what_is_told_but_not_all_of_it(payload):
+    class Failing(Session):
+        def on_frame(self, payload):
+            raise ValueError("no")
+
+    made, events = callbacks(Failing)
+    made.prepare()
+    with pytest.raises(FrameHandlerFailed):
+        made.on_frame(payload)
+    assert [event.frame for event in events] == [payload[:FRAME_SHOWN]]
+    assert "xxx" not in repr(events[0])
+    assert "frame" not in event_fields(events[0])

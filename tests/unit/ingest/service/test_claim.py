@@ -15,6 +15,7 @@ from ingest.events import (
     FeedNameTaken,
     GapFound,
     LeaseLost,
+    LeaseReleased,
     LeaseTaken,
     StandingBy,
 )
@@ -88,6 +89,14 @@ class TestTaking:
         assert before is not None
         assert (before.cause, before.producer, before.last_seq, before.position) == ("failover", first, 41, {"offset": 7})
         assert before.from_us > 1_600_000_000_000_000
+
+    def test_to_give_it_back_is_told(self, client: redis.Redis) -> None:
+        one = Contender(client)
+        one.release()
+        assert one.of(LeaseReleased) == [], "there was nothing to give"
+        one.attempt()
+        one.release()
+        assert [event.producer for event in one.of(LeaseReleased)] == [one.tenure.leader]
 
     def test_a_position_that_is_no_json_is_left_out(self, client: redis.Redis) -> None:
         one, two = Contender(client), Contender(client)

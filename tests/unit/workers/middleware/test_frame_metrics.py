@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import dramatiq
@@ -85,3 +86,27 @@ def test_every_frame_of_a_message_is_counted() -> None:
     feed = feeds_after((whole, None), (failing, ValueError()))["trades"]
 
     assert (feed["processed"], feed["failed"]) == (5, 5)
+
+
+def test_where_dramatiq_s_metrics_are_in_use_the_same_goes_there(tmp_path, monkeypatch) -> None:
+    told: list[tuple[object, ...]] = []
+    made = SimpleNamespace(lag=lambda *values: told.append(("lag", *values)), done=lambda *values: told.append(("done", *values)))
+    monkeypatch.setattr("workers.middleware.frame_metrics.open_metrics", lambda labels: made)
+    monkeypatch.setenv("dramatiq_prom_db", str(tmp_path))
+    from dramatiq.middleware.prometheus import Prometheus  # makes a folder
+
+    broker = StubBroker(middleware=[Prometheus()])
+    metrics = FrameMetrics(nowhere)
+    metrics.after_process_boot(broker)
+    try:
+        attempted = message(age=2.0)
+        metrics.before_process_message(broker, attempted)
+        metrics.after_process_message(broker, attempted)
+        failed = message(retries=1)
+        metrics.before_process_message(broker, failed)
+        metrics.after_process_message(broker, failed, exception=ValueError())
+    finally:
+        metrics.after_worker_shutdown(broker, dramatiq.Worker(broker))
+    [(_, feed, lag), done, failure] = told
+    assert (feed, 2.0 <= lag < 60.0) == ("trades", True)
+    assert (done, failure) == (("done", "trades", 1, 0), ("done", "trades", 0, 1))

@@ -1,0 +1,6 @@
+from ingest import Emit, Session
+
+
+class S(Session):
+    def on_frame(self, payload):
+        return Emit(payload)
