@@ -129,16 +129,16 @@ def test_a_sessions_own_heartbeat_is_sent_every_interval_in_place_of_a_text() ->
 
 def test_any_frame_answers_idle_timeout_and_with_ping_interval_0_we_send_no_ping() -> None:
     def script(client: ScriptedConnection) -> None:
-        for number in range(10):
+        for number in range(8):
             client.ping(b"%d" % number)
             client.expect_pong(b"%d" % number)
-            client.listen(0.1)
+            client.listen(0.2)
         client.send("still here")
 
-    idle = {"idle_timeout": 0.4, "ping_interval": 0}
-    with ScriptedServer(script) as server, RunningFeed(server.url, **idle) as feed:
-        feed.wait_for(lambda: feed.payloads, "the frame after a second of pings alone")
+    idle = {"idle_timeout": 1.0, "ping_interval": 0}
+    with ScriptedServer(script, lambda client: client.accept()) as server, RunningFeed(server.url, **idle) as feed:
+        feed.wait_for(lambda: feed.payloads, "the frame after more than a second of pings alone")
         assert len(server.recordings) == 1
         server.wait_for_connections(2)
-    assert feed.of(ConnectionLost)[0].reason == IdleTimedOut(0.4)
+    assert feed.of(ConnectionLost)[0].reason == IdleTimedOut(1.0)
     assert {frame.kind for frame in server.recordings[0].frames} <= {"pong", "close"}
