@@ -237,7 +237,9 @@ class Node:
 
     def stop(self, steps: int) -> int:
         """End in order, with so much time for the queue; return how many messages are lost."""
+        lost_before = self.backlog._losses.counts["lost"]
         self.intake.close()
+        assert self.backlog._losses.counts["lost"] == lost_before, "what was gathered is lost, though nothing hangs"
         self.publisher.drain(Deadline(1e9, self._clock))
         for _ in range(steps):
             if self.publisher._is_over():
