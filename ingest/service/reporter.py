@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from threading import Event
 from typing import Any
 
@@ -100,7 +99,7 @@ class Reporter:
 
     def _snapshot(self, queues: dict[str, dict[str, int]]) -> dict[str, Any]:
         return {
-            "feeds": {runner.settings.name: asdict(runner.numbers()) | _where(runner.settings) for runner in self._runners},
+            "feeds": {runner.settings.name: runner.numbers().plain() | _where(runner.settings) for runner in self._runners},
             "queues": queues,
             "history_dropped": self._history.dropped if self._history is not None else 0,
             **self._process,

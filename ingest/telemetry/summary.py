@@ -6,8 +6,8 @@ The rule: pure; the caller keeps the time and the numbers of the last line.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from ingest.telemetry.facts import Plain
 from ingest.telemetry.lines import render
@@ -69,6 +69,10 @@ class FeedNumbers:
     gap_causes: Mapping[str, int] = field(default_factory=dict)
     last_reason: str | None = None
     ping_rtt: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the numbers by name, for JSON."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def summary_line(feed: str, before: FeedNumbers, now: FeedNumbers, seconds: float) -> str:

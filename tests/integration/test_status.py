@@ -34,6 +34,15 @@ def test_a_snapshot_comes_back_with_who_wrote_it_and_when(valkey: Valkey) -> Non
     assert {**status, "at": 0} == {"format": 1, "kind": "supervisor", "id": "host-1", "at": 0, "final": False, **SNAPSHOT}
 
 
+def test_what_no_other_json_takes_is_told_all_the_same(valkey: Valkey) -> None:
+    client = valkey.client()
+
+    publish_status(client, "ns", "worker", "a", {"feeds": {"trades": {"last_reason": "odd \udc80 text"}}})
+
+    [status] = read_statuses(client, "ns")
+    assert status["feeds"] == {"trades": {"last_reason": "odd \udc80 text"}}
+
+
 def test_a_later_snapshot_replaces_the_earlier_one_and_every_process_has_its_own(valkey: Valkey) -> None:
     client = valkey.client()
 
