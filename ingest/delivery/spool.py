@@ -17,7 +17,7 @@ from ingest.clock import wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool_file import Fsync, SpoolFile
 from ingest.delivery.spool_lock import SlotLock, lock_unused
-from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer, save
+from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer
 from ingest.errors import SpoolDamaged, SpoolError, SpoolForeign, SpoolFull
 
 _REMEDY = "give each group a spool.directory of its own, or start the other once more to have them sent"
@@ -55,7 +55,8 @@ class Spool:
         self._max_bytes = max_bytes
         self._producers: dict[str, Producer] = {}
         self._last_run = 0
-        self._unsaved: set[str] = set()  # producers that the file does not know as they are
+        self._unsaved: set[str] = set()  # producers that the file does not, or not durably, know as they are
+        self._leader_unsaved = False
         self._taken_gaps = 0
         self._closed = False
         self._file = SpoolFile(lock.path, fsync)
@@ -102,15 +103,21 @@ class Spool:
             return
         self._save([Producer(self._last_run + 1, producer)])
 
-    def taken(self, producer: str, epoch: int) -> None:
-        """Store, durably, that a candidate has the lease."""
-        self._save([replace(self._producers[producer], epoch=epoch)])
+    def lead(self, producer: str, epoch: int, forgotten: Sequence[str] = ()) -> None:
+        """Store who leads while this process has the file, and forget some of which nothing is stored.
 
-    def note_leader(self, producer: str) -> None:
-        """Store, durably, which producer leads while this process has the file; its own messages may be in another."""
-        insert = "INSERT OR REPLACE INTO leader VALUES (1, ?)"
-        self._file.write(lambda connection: connection.execute(insert, (producer,)), durable=True, ballast=True)
-        self.leader = producer
+        With its epoch, if it is in this file: its own messages may be in another. It is durable at once where messages wait:
+        without it, they would count as overtaken after a power cut. Else by the next `flush`: a hundred feeds may change their
+        leader at once.
+        """
+        if producer in self._producers:
+            self._producers[producer] = replace(self._producers[producer], epoch=epoch)
+            self._unsaved.add(producer)
+        self.leader, self._leader_unsaved = producer, True
+        self._unsaved.difference_update(forgotten)
+        waiting = self._rows.totals()
+        durable = any(one.run in waiting and not one.late for one in self._producers.values())
+        self._write_unsaved([self._producers.pop(each).run for each in forgotten], durable=durable)
 
     def mark_late(self, producers: Iterable[str]) -> None:
         """Store, durably, that what is held of these comes late."""
@@ -269,11 +276,15 @@ class Spool:
         self._unsaved.update(one.id for one in producers)
         self._write_unsaved()
 
-    def _write_unsaved(self) -> None:
-        if self._unsaved:
-            unsaved = [one for one in self._producers.values() if one.id in self._unsaved]
-            self._file.write(lambda connection: save(connection, unsaved), durable=True, ballast=True)
+    def _write_unsaved(self, forgotten: Sequence[int] = (), *, durable: bool = True) -> None:
+        """Write, in one transaction, what the file does not know yet, and delete these runs; if not durably, once more later."""
+        if not (self._unsaved or self._leader_unsaved or forgotten):
+            return
+        unsaved = [one for one in self._producers.values() if one.id in self._unsaved]
+        self._rows.save(unsaved, self.leader if self._leader_unsaved else None, forgotten, durable=durable)
+        if durable:
             self._unsaved.clear()
+            self._leader_unsaved = False
 
     def _check_room(self) -> None:
         if self.size >= self._max_bytes:
@@ -289,7 +300,9 @@ class Spool:
     def _begin_anew(self, *, keep_old: bool) -> Path | None:
         owner = ""
         tables = {"producer": [one.row() for one in self._producers.values()]}
-        for name in ("gap", "rejected", "leader"):
+        if self.leader:
+            tables["leader"] = [(1, self.leader)]
+        for name in ("gap", "rejected"):
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
         with suppress(SpoolError):
@@ -297,10 +310,12 @@ class Spool:
         self._rows.emptied()
         self._unsaved.update(self._producers)
         self._taken_gaps = 0
+        self._leader_unsaved = bool(self.leader)
         aside = self._file.begin_anew(tables, keep_old=keep_old)
         if owner:
             self._file.set_owner(owner)
         self._unsaved.clear()
+        self._leader_unsaved = False
         return aside
 
     def _prune(self) -> bool:
@@ -316,3 +331,12 @@ class Spool:
         taken = (self._taken_gaps,)
         self._file.write(lambda connection: connection.execute("DELETE FROM gap WHERE number <= ?", taken), ballast=True)
         return not self._producers and not self.holds_gaps and not self._file.rows("SELECT 1 FROM rejected LIMIT 1")
+
+
+def opened(lock: SlotLock, *, max_bytes: int, fsync: Fsync, owner: str) -> Spool:
+    """Open the spool of a slot; the lock is let go of if that fails."""
+    try:
+        return Spool(lock, max_bytes=max_bytes, fsync=fsync, owner=owner)
+    except BaseException:
+        lock.release()
+        raise

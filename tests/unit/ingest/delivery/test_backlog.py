@@ -140,10 +140,9 @@ class TestWaiting:
             lambda kept: kept.put(entries(1, 1)),
             lambda kept: kept.backlog.fence(),
             lambda kept: kept.backlog.end(kept.chain),
-            lambda kept: kept.lead("q", 2),
             lambda kept: kept.backlog.close(),
         ],
-        ids=["wake", "put", "fence", "end", "open", "close"],
+        ids=["wake", "put", "fence", "end", "close"],
     )
     def test_ends_with_whatever_there_is_to_do(self, end: Callable[[KeptBacklog], object]) -> None:
         kept, ended = KeptBacklog(), threading.Event()
@@ -267,6 +266,7 @@ class TestEnd:
 class TestDisk:
     def test_what_is_confirmed_leaves_it_lazily(self, tmp_path: Path) -> None:
         kept = KeptBacklog(tmp_path, write_ahead=True)
+        kept.backlog.tidy()  # for the opening of its chain
         kept.put(entries(1, 3))
         held = kept.spool.size
         kept.take()

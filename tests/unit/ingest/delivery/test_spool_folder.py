@@ -10,22 +10,21 @@ import pytest
 
 from ingest.delivery.spool import Spool
 from ingest.delivery.spool_file import FORMAT
-from ingest.delivery.spool_folder import Refusals, acquire, adopt
+from ingest.delivery.spool_folder import Refusals
 from ingest.errors import SpoolForeign
-from tests.support.spools import LARGE, crash, entries, numbers, read_all
+from tests.support.spools import adopted, crash, entries, folder_of, numbers, read_all
 
 OURS, THEIRS = "namespace dramatiq", "namespace dramatiq, group blue"
 
 
 def of(owner: str, folder: Path) -> Spool:
-    return acquire(folder, "trades", max_bytes=LARGE, fsync="batch", owner=owner)
+    return folder_of(folder, owner=owner).acquire()
 
 
 def left_by(owner: str, folder: Path, *, messages: int, gap: bool = False) -> Path:
     spool = of(owner, folder)
     spool.add("p")
-    spool.taken("p", 7)
-    spool.note_leader("p")
+    spool.lead("p", 7)
     spool.append("p", entries(1, messages))
     if gap:
         spool.save_gaps([b"{}"])
@@ -82,15 +81,15 @@ def test_of_what_others_left_nothing_is_adopted_and_of_our_own_all(tmp_path: Pat
         crash(spool)
     told: list[SpoolForeign] = []
     refusals = Refusals(told.append)
-    adopted = adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch", owner=OURS, refusals=refusals)
-    assert [spool.slot for spool in adopted] == [1, 2]
+    found = adopted(tmp_path, owner=OURS, refusals=refusals)
+    assert [spool.slot for spool in found] == [1, 2]
     foreign = tmp_path / "trades.0.spool"
     assert refusals.has(foreign), "it is not opened again as it is"
     os.utime(foreign)
     assert not refusals.has(foreign)
-    assert adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch", owner=OURS, refusals=refusals) == []
+    assert adopted(tmp_path, owner=OURS, refusals=refusals) == []
     assert [Path(error.path).name for error in told] == ["trades.0.spool"]
-    for spool in (*adopted, mine):
+    for spool in (*found, mine):
         spool.close()
     theirs = of(THEIRS, tmp_path)
     assert numbers(read_all(theirs, "p0")) == [1, 2, 3]
