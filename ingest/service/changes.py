@@ -28,14 +28,14 @@ class Changes:
         return bool(self.removed or self.added or self.changed or self.queues)
 
 
-def changes_between(old: Settings, new: Settings, only: Sequence[str] = (), touched: Sequence[str] = ()) -> Changes:
+def changes_between(old: Settings, new: Settings, only: Sequence[str] = (), ended: Sequence[str] = ()) -> Changes:
     """Return what leads from the settings that run to new ones.
 
     `SettingsError` with everything that cannot be changed while the process runs.
 
     Parameters:
       only: the feeds that this process runs, where it was told; all others are none of its business.
-      touched: feeds of which files that their tables name (certificates, say) have changed.
+      ended: feeds that have given up; they begin anew, whether their table has changed or not.
     """
     problems = [*_fixed(old, new), *_vanished(new, only)]
     if problems:
@@ -44,7 +44,7 @@ def changes_between(old: Settings, new: Settings, only: Sequence[str] = (), touc
     return Changes(
         removed=[name for name in before if name not in after],
         added=[name for name in after if name not in before],
-        changed=[name for name in before if name in after and (before[name] != after[name] or name in touched)],
+        changed=[name for name in before if name in after and (before[name] != after[name] or name in ended)],
         queues=[name for name in sorted({*old.queues, *new.queues}) if old.queue(name) != new.queue(name)],
     )
 

@@ -28,8 +28,8 @@ def test_feeds_are_told_apart_by_what_happens_to_them() -> None:
     assert changes
 
 
-def test_a_feed_whose_files_were_touched_is_changed() -> None:
-    assert changes_between(make({"a": {}, "b": {}}), make({"a": {}, "b": {}}), touched=["b"]).changed == ["b"]
+def test_a_feed_that_gave_up_begins_anew() -> None:
+    assert changes_between(make({"a": {}, "b": {}}), make({"a": {}, "b": {}}), ended=["b"]).changed == ["b"]
 
 
 def test_limits_of_queues_are_changes_of_no_feed() -> None:
