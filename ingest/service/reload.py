@@ -14,7 +14,7 @@ from threading import TIMEOUT_MAX
 from ingest.clock import Deadline
 from ingest.delivery.spool import Spool
 from ingest.service.changes import Changes, changes_between
-from ingest.service.feed_builder import open_spools
+from ingest.service.feed_builder import open_spools, owner_of
 from ingest.service.plant import Plant
 from ingest.service.references import References, resolve_all
 from ingest.service.runner import FeedRunner, Kept
@@ -74,7 +74,7 @@ class Reloader:
         references = resolve_all(settings)
         # Beside those that still run: a spool takes the next free slot, and what the old one leaves is adopted.
         begun = [settings.feeds[name] for name in (*changes.changed, *changes.added)]
-        return _Prepared(settings, changes, references, open_spools(begun))
+        return _Prepared(settings, changes, references, open_spools(begun, owner_of(settings)))
 
     def _apply(self, new: _Prepared) -> bool:
         plant, changes = self._plant, new.changes
