@@ -26,9 +26,9 @@ RENEWALS = 3
 class Keeper:
     """The leases of one supervisor."""
 
-    def __init__(self, leases: Leases, claims: Sequence[Claim], clock: Monotonic = monotonic) -> None:
+    def __init__(self, leases: Leases, claims: Sequence[Claim] = (), clock: Monotonic = monotonic) -> None:
         self._leases = leases
-        self._claims = claims
+        self._claims = tuple(claims)
         self._clock = clock
         self._renew_at = 0.0
         self._woken = Event()
@@ -48,6 +48,23 @@ class Keeper:
     def wake(self) -> None:
         """Look at once: a lead was lost."""
         self._woken.set()
+
+    def add(self, claim: Claim) -> None:
+        self._claims = (*self._claims, claim)
+        self._woken.set()
+
+    def remove(self, feed: str) -> None:
+        for claim in self._claims:
+            if claim.feed == feed:
+                claim.retire()
+                claim.step_down(self._leases)
+        self._claims = tuple(claim for claim in self._claims if claim.feed != feed)
+
+    def end(self, feed: str) -> None:
+        """Take that a feed reads no more."""
+        for claim in self._claims:
+            if claim.feed == feed:
+                claim.end()
 
     def retire(self, feed: str) -> None:
         """Give the lead of a feed back that has given up and hands over nothing more."""
