@@ -190,13 +190,16 @@ def test_a_feed_that_gave_up_begins_anew_at_a_reload(run, shared_valkey):
         else:
             connection.send("here")
 
-    with ScriptedServer(Counting()) as well, ScriptedServer(script) as other:
-        with run(feed("well", well.url) + feed("other", other.url)) as supervisor:
-            supervisor.wait_for_log("feed_gave_up")
-            refuses.clear()
-            reload(supervisor, feed("well", well.url), feed("other", other.url))
-            arrived(client, "other")
-            assert supervisor.stop() == 0
+    with (
+        ScriptedServer(Counting()) as well,
+        ScriptedServer(script) as other,
+        run(feed("well", well.url) + feed("other", other.url)) as supervisor,
+    ):
+        supervisor.wait_for_log("feed_gave_up")
+        refuses.clear()
+        reload(supervisor, feed("well", well.url), feed("other", other.url))
+        arrived(client, "other")
+        assert supervisor.stop() == 0
 
 
 def test_a_stop_during_a_reload_ends_everything_in_order(run, shared_valkey):
