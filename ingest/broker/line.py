@@ -61,7 +61,7 @@ class Line:
 
     Parameters:
       borrower: lends a connection while there is something to send or a reply to come.
-      limits: the limits of a queue by its name; asked once per queue.
+      limits: the limits of a queue by its name; asked for every batch.
       terms: those of the feed's lease, which a join renews.
       gap_arguments: the arguments of the EVAL that records a gap (`ingest.broker.gaps`).
     """

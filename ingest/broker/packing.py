@@ -57,6 +57,7 @@ class Position(NamedTuple):
 
 
 class _Route(NamedTuple):
+    of: list[Limits]  # what `limits` is made of
     keys: bytes  # from the number of keys to the last of them
     limits: bytes  # from the number of queues to the last burst
     arguments: int
@@ -74,7 +75,10 @@ class BatchPacker:
 
     def pack(self, at: Position, queues: tuple[str, ...], messages: Sequence[Message]) -> bytes:
         """Return the command that enqueues ``messages``, all of which are for one of ``queues``."""
-        route = self._routes.get(queues) or self._add_route(queues)
+        limits = [self._limits(queue) for queue in queues]  # they may be others than at the last batch
+        route = self._routes.get(queues)
+        if route is None or route.of != limits:
+            route = self._add_route(queues, limits)
         runs = _runs(queues, messages)
         count = 3 + route.arguments + len(at) + 1 + len(runs) + 2 * len(messages)
         parts = [b"*%d\r\n" % count, self._command, route.keys, *(_text(str(value)) for value in at), route.limits]
@@ -90,15 +94,14 @@ class BatchPacker:
         columns[-1] = b"\r\n"
         return b"".join(columns)
 
-    def _add_route(self, queues: tuple[str, ...]) -> _Route:
+    def _add_route(self, queues: tuple[str, ...], of: list[Limits]) -> _Route:
         names = [self._feed_key]
         numbers: list[float] = [len(queues)]
-        for queue in queues:
+        for queue, limits in zip(queues, of, strict=True):
             names += [self._keys.messages(queue), self._keys.message_data(queue), self._keys.rate(queue)]
-            limits = self._limits(queue)
             numbers += [limits.high, limits.rate or 0, limits.burst_messages]
         keys = _number(len(names)) + b"".join(map(_text, names))
-        route = _Route(keys, b"".join(_text(f"{number:.10g}") for number in numbers), len(names) + len(numbers))
+        route = _Route(of, keys, b"".join(_text(f"{number:.10g}") for number in numbers), len(names) + len(numbers))
         if len(self._routes) >= _MOST_ROUTES:
             self._routes.clear()
         self._routes[queues] = route

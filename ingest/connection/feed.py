@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.connection.callbacks import SessionMaker
@@ -26,6 +27,7 @@ from ingest.connection.retry import (
     RetryFunctionFailed,
     decide,
 )
+from ingest.connection.session import Session
 from ingest.connection.states import FINAL, State, Trigger
 from ingest.connection.status import FeedStatus
 from ingest.errors import EndReason, FeedCrashed, Fenced, Paused, Stopped
@@ -94,6 +96,21 @@ class Feed:
         self._producer = ""
         self._outage = Outage()
         self._gaps = GapTracker(settings.label, settings.name)
+
+    @property
+    def session_class(self) -> type[Session]:
+        """The class of the sessions."""
+        return self._maker.session_class
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What the sessions remember of earlier connections."""
+        return self._maker.memory
+
+    @property
+    def producer(self) -> str:
+        """The producer of the tenure that was entered last; "" if none was."""
+        return self._lead.producer
 
     def run(self) -> None:
         """Connect, and connect again, until stopped or given up; the final state says which."""

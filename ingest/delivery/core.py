@@ -254,12 +254,16 @@ class PublisherCore:
 
     def polled(self, depth: int, now: float) -> Effect:
         """Take the depth that was asked for."""
-        if self._full is not None and not self._full[1].drained(depth, now):
+        if self._full is not None and not self._drained(*self._full, depth, now):
             self._until = now + POLL_INTERVAL
         else:
             self._full = None
             self._state = _State.SENDING
         return Effect()
+
+    def _drained(self, queue: str, full: FullQueue, depth: int, now: float) -> bool:
+        marks = self._watermarks(queue)  # they may have changed since it was full
+        return full.drained(depth, now, low=marks.low, high=marks.high)
 
     def failed(self, error: BrokerError, now: float) -> Effect:
         """Take that the line broke, or could not be joined; what was under way is asked for at the next join."""
@@ -295,8 +299,7 @@ class PublisherCore:
         self._window = 1
         self._state = _State.PAUSED
         if reply.status == "full":
-            marks = self._watermarks(reply.queue)
-            self._full = (reply.queue, FullQueue(marks.low, marks.high, reply.depth, now))
+            self._full = (reply.queue, FullQueue(reply.depth, now))
         self._until = now + (reply.wait if reply.status == "rate" else POLL_INTERVAL)
         return effect._replace(rewind=True)
 

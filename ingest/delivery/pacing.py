@@ -42,16 +42,14 @@ class Backoff:
 
 
 class FullQueue:
-    """A queue that had no room: tells from its depth when to go on."""
+    """A queue that had no room: tells from its depth when to go on, by the watermarks of that moment."""
 
-    def __init__(self, low: int, high: int, depth: int, now: float) -> None:
-        self._low = low
-        self._high = high
+    def __init__(self, depth: int, now: float) -> None:
         self._minimum = depth
         self._minimum_at = now
 
-    def drained(self, depth: int, now: float) -> bool:
+    def drained(self, depth: int, now: float, *, low: int, high: int) -> bool:
         """Tell whether to go on: at the low watermark, or when others hold the queue steady somewhere below the high one."""
         if depth < self._minimum:
             self._minimum, self._minimum_at = depth, now
-        return depth <= self._low or (depth < self._high and now - self._minimum_at >= STEADY_SECONDS)
+        return depth <= low or (depth < high and now - self._minimum_at >= STEADY_SECONDS)

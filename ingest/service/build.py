@@ -9,8 +9,6 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 
 import dramatiq
 import redis
@@ -19,9 +17,7 @@ from ingest.broker.assembly import MiddlewareRefused, assemble_middleware, witho
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
 from ingest.broker.control import Control
-from ingest.broker.gaps import GapActor
 from ingest.broker.lease import Leases
-from ingest.broker.limits import Limits
 from ingest.connection.status import SHOWN
 from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError
@@ -33,10 +29,10 @@ from ingest.service.historian import Historian
 from ingest.service.http import AddressUnusable, HTTPServer
 from ingest.service.keeper import Keeper
 from ingest.service.pause_watch import PauseWatch
+from ingest.service.plant import Plant, limits_of
 from ingest.service.references import References, resolve_all
 from ingest.service.reporter import Reporter
-from ingest.service.runner import FeedRunner
-from ingest.service.watch import QueueWatch
+from ingest.service.roster import Roster
 from ingest.telemetry.bus import Bus, Sink
 from ingest.telemetry.log import LogSink, log_event
 from ingest.telemetry.masking import hide_secrets_of
@@ -45,35 +41,11 @@ from ingest.telemetry.sentry import SentrySink, init_sentry
 from ingest.telemetry.subscribers import subscriber_sinks
 from ingest.version import project_version
 from settings.environment import Environment
-from settings.model import FeedSettings, Settings, SupervisorSettings
+from settings.model import Settings, SupervisorSettings
 from settings.problems import Problem, SettingsError
 
 #: Seconds after which the reporter's own calls give up: a status that is late is of no use.
 REPORT_TIMEOUT = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """What the supervisor runs."""
-
-    runners: Sequence[FeedRunner]
-    keeper: Keeper
-    gaps: GapWriter
-    pauses: PauseWatch
-    reporter: Reporter
-    bus: Bus
-    broker: RateLimitedBroker
-    health: Health
-    metrics: SupervisorMetrics
-    listener: HTTPServer | None = None
-
-    def close(self, timeout: float) -> None:
-        """Let telemetry finish, within ``timeout`` seconds, and close what is still open."""
-        if self.listener is not None:
-            self.listener.close()
-        self.bus.close(timeout)
-        with suppress(OSError):
-            self.broker.close()
 
 
 def build(settings: Settings, only: Sequence[str] = ()) -> Plant:
@@ -118,24 +90,20 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
     for caution in cautions:
         log_event(logging.WARNING, "settings_warning", {"detail": caution})
     client = _make_client(settings, timeout=REPORT_TIMEOUT)
-    history = _historian(settings, feeds, client, broker)
+    where = f"{socket.gethostname()}:{os.getpid()}"
+    history = Historian(client, broker.keys, settings.supervisor.group, where)
     bus = Bus([*_sinks(settings, references), history])
-    gaps = _gap_writer(settings, feeds, broker, bus)
-    builder = FeedBuilder(settings, broker, gaps, bus)
-    built = [builder.build(feed, references.feeds[feed.name], spools.get(feed.name)) for feed in feeds]
+    gaps = _gap_writer(settings, broker, bus)
+    builder = FeedBuilder(settings, broker, gaps, history, bus)
     lease_client = _make_client(settings, timeout=min(REPORT_TIMEOUT, settings.supervisor.lease / 3))
     leases = Leases(lease_client, broker.keys, settings.supervisor.group, settings.supervisor.lease)
-    keeper = Keeper(leases, [each.claim for each in built])
-    for each in built:
-        each.tenure.on_lost = keeper.wake
-    watches = [QueueWatch(feed.label, feed.queue, settings.queue(feed.queue).high_watermark) for feed in _one_a_queue(feeds)]
-    runners = [each.runner for each in built]
+    keeper = Keeper(leases)
+    runners = Roster()
     pauses = PauseWatch(Control(client, broker.keys, settings.supervisor.group), runners)
     reporter = Reporter(
         client,
         settings.broker.namespace,
         runners,
-        watches,
         bus.publish,
         group=settings.supervisor.group,
         history=history,
@@ -148,7 +116,12 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
         bus.counts,
         (project_version(), settings.supervisor.group),
     )
-    return Plant(runners, keeper, gaps, pauses, reporter, bus, broker, Health(runners, keeper, reporter), metrics, listener)
+    health = Health(runners, keeper, reporter)
+    plant = Plant(runners, builder, keeper, gaps, pauses, reporter, bus, broker, health, metrics, listener)
+    for feed in feeds:
+        plant.add(feed, references.feeds[feed.name], spools.get(feed.name))
+    plant.watch_queues(settings)
+    return plant
 
 
 def build_broker(settings: Settings, references: References) -> RateLimitedBroker:
@@ -166,12 +139,6 @@ def build_broker(settings: Settings, references: References) -> RateLimitedBroke
     )
     dramatiq.set_broker(broker)
     return broker
-
-
-def limits_of(settings: Settings, queue: str) -> Limits:
-    """Return what a queue takes."""
-    demand = settings.queue(queue)
-    return Limits(demand.high_watermark, demand.low_watermark, demand.rate_limit, demand.burst)
 
 
 def _make_client(settings: Settings, *, timeout: float = SOCKET_TIMEOUT) -> redis.Redis:
@@ -196,16 +163,6 @@ def _sinks(settings: Settings, references: References) -> list[Sink]:
     return sinks
 
 
-def _one_a_queue(feeds: Sequence[FeedSettings]) -> list[FeedSettings]:
-    return list({feed.queue: feed for feed in reversed(feeds)}.values())
-
-
-def _historian(settings: Settings, feeds: Sequence[FeedSettings], client: redis.Redis, broker: RateLimitedBroker) -> Historian:
-    labels = {feed.label: feed.name for feed in feeds}
-    return Historian(client, broker.keys, settings.supervisor.group, labels, f"{socket.gethostname()}:{os.getpid()}")
-
-
-def _gap_writer(settings: Settings, feeds: Sequence[FeedSettings], broker: RateLimitedBroker, bus: Bus) -> GapWriter:
-    actors = {feed.name: GapActor(feed.gap_actor, feed.queue) for feed in feeds if feed.gap_actor is not None}
+def _gap_writer(settings: Settings, broker: RateLimitedBroker, bus: Bus) -> GapWriter:
     client = _make_client(settings, timeout=REPORT_TIMEOUT)
-    return GapWriter(client, broker.keys, settings.supervisor.group, actors, broker.enqueue_hooks(), bus.publish)
+    return GapWriter(client, broker.keys, settings.supervisor.group, broker.enqueue_hooks(), bus.publish)

@@ -56,6 +56,7 @@ class Claim:
     Parameters:
       progress: how far this process is, for whoever comes after it.
       adopted: called when spools of dead processes were taken over, and gap records with them.
+      before: the producer that this process led the feed with before, under other settings; "" if it did not.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Claim:
         *,
         progress: Progress,
         adopted: Callable[[], None] = lambda: None,
+        before: str = "",
         publish: Publish,
         clock: Monotonic = monotonic,
     ) -> None:
@@ -83,7 +85,7 @@ class Claim:
         self._publish = publish
         self._clock = clock
         self._candidate = ""
-        self._previous = ""  # the newest producer of this process that led
+        self._previous = before  # the newest producer of this process that led
         self._confirmed = 0  # of the leading producer, before the renewal under way
         self._seen: Held | None = None
         self._seen_at = 0.0

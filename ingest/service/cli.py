@@ -103,7 +103,8 @@ def run(
 ) -> None:
     """Run the feeds until they are stopped.
 
-    SIGTERM or Ctrl-C ends the run in order, within [supervisor] shutdown_timeout; a second one ends it at once.
+    SIGTERM or Ctrl-C ends the run in order, within [supervisor] shutdown_timeout; a second one ends it at once. SIGHUP reads the
+    file anew and restarts the feeds that have changed; a file that is wrong is refused, and what runs goes on.
     """
     with _problems_reported(feeds):
         environment = Environment.read()
@@ -113,7 +114,7 @@ def run(
         from ingest.telemetry.log import configure_logging
 
         configure_logging(environment.log_level, environment.log_format)
-        code = supervise(settings, names)
+        code = supervise(settings, names, load=lambda: load_settings(feeds))
     raise typer.Exit(code)
 
 

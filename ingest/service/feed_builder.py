@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Event as Flag
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.gaps import GapActor, GapRecord, gap_command, gap_message
@@ -40,6 +40,7 @@ from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError, SpoolForeig
 from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded, SpoolTrouble
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
+from ingest.service.historian import Historian
 from ingest.service.numbers import FeedReadings, GapTally
 from ingest.service.progress import Progress
 from ingest.service.references import FeedCode
@@ -112,22 +113,32 @@ class _UserCode(NamedTuple):
 class FeedBuilder:
     """Makes the feeds of one supervisor."""
 
-    def __init__(self, settings: Settings, broker: RateLimitedBroker, gaps: GapWriter, bus: Bus) -> None:
+    def __init__(self, settings: Settings, broker: RateLimitedBroker, gaps: GapWriter, history: Historian, bus: Bus) -> None:
         self._settings = settings
         self._broker = broker
         self._gaps = gaps
+        self._history = history
         self._bus = bus
         self._tally = GapTally()
         self._hooks = broker.enqueue_hooks()
         self._encoder = message_encoder()
 
-    def build(self, feed: FeedSettings, code: FeedCode, spool: OpenSpool | None) -> Built:
-        """Return one feed."""
+    def build(
+        self,
+        feed: FeedSettings,
+        code: FeedCode,
+        spool: OpenSpool | None,
+        *,
+        memory: dict[str, Any] | None = None,
+        before: str = "",
+    ) -> Built:
+        """Return one feed; ``memory`` and ``before`` (a producer) are what this process kept of it under other settings."""
         wakeup, stop = Wakeup(), Flag()
         hold = Hold(wakeup.set)
         status = FeedStatus(feed.label, self._publish)
         user = _UserCode(wrapped(self._hooks, status.hooks.noted), wrapped_encoder(self._encoder, status.hooks.noted))
-        self._gaps.use(feed.name, user.hooks)
+        self._gaps.use(feed.name, user.hooks, GapActor(feed.gap_actor, feed.queue) if feed.gap_actor is not None else None)
+        self._history.know(feed.label, feed.name)
         losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
         store = self._store(feed, spool)
         backlog = Backlog(_bounds(feed), losses, store, spooling=partial(self._spooling, feed), on_room=wakeup.set)
@@ -150,9 +161,10 @@ class FeedBuilder:
                 unread_since=lambda: status.unread_since,
             ),
             adopted=partial(self._take_up_gaps, feed, backlog),
+            before=before,
             publish=self._publish,
         )
-        reading = self._reading(feed, code, intake, status, tenure, wakeup, stop, hold)
+        reading = self._reading(feed, code, memory, intake, status, tenure, wakeup, stop, hold)
         self._take_up_gaps(feed, backlog)
         readings = FeedReadings(
             status,
@@ -217,6 +229,7 @@ class FeedBuilder:
         self,
         feed: FeedSettings,
         code: FeedCode,
+        memory: dict[str, Any] | None,
         intake: Intake,
         status: FeedStatus,
         tenure: Tenure,
@@ -224,7 +237,9 @@ class FeedBuilder:
         stop: Flag,
         hold: Hold,
     ) -> Feed:
-        maker = SessionMaker(feed, code.session_class, code.headers_function, code.subscribe_function)
+        maker = SessionMaker(
+            feed, code.session_class, code.headers_function, code.subscribe_function, memory if memory is not None else {}
+        )
         return Feed(
             feed,
             maker,

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import redis
@@ -47,7 +47,6 @@ class GapWriter:
 
     Parameters:
       client: its time-outs are what `close` may have to wait for.
-      actors: who is told, for those feeds that name a ``gap_actor``.
       hooks: the broker's middleware around each such message.
       publish: is told when gaps are lost, and when a message about one cannot be made.
     """
@@ -57,7 +56,6 @@ class GapWriter:
         client: redis.Redis,
         keys: Keys,
         group: str,
-        actors: Mapping[str, GapActor],
         hooks: EnqueueHooks,
         publish: Publish,
         *,
@@ -69,7 +67,7 @@ class GapWriter:
         self._client = client
         self._keys = keys
         self._group = group
-        self._actors = actors
+        self._actors: dict[str, GapActor] = {}  # who is told, for those feeds that name a `gap_actor`
         self._hooks = hooks
         self._hooks_of: dict[str, EnqueueHooks] = {}
         self._publish = publish
@@ -83,9 +81,13 @@ class GapWriter:
         self._over = False
         self._thread: threading.Thread | None = None
 
-    def use(self, feed: str, hooks: EnqueueHooks) -> None:
-        """Call these hooks for one feed's gaps: it has its own eye on them. Before `start`."""
+    def use(self, feed: str, hooks: EnqueueHooks, actor: GapActor | None = None) -> None:
+        """Tell ``actor`` of one feed's gaps, and call these hooks for them: the feed has its own eye on them."""
         self._hooks_of[feed] = hooks
+        if actor is None:
+            self._actors.pop(feed, None)
+        else:
+            self._actors[feed] = actor
 
     def start(self) -> None:
         """Start the thread."""

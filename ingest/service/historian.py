@@ -51,7 +51,6 @@ class Historian:
     """A sink of events that remembers, and what the reporter calls to have it written.
 
     Parameters:
-      feeds: the feeds' names by their labels (``telemetry_id``).
       where: this process, as ``host:pid``.
     """
 
@@ -62,7 +61,6 @@ class Historian:
         client: redis.Redis,
         keys: Keys,
         group: str,
-        feeds: Mapping[str, str],
         where: str,
         clock: Monotonic = monotonic,
         wall: Callable[[], int] = wall_us,
@@ -70,12 +68,12 @@ class Historian:
         self._client = client
         self._keys = keys
         self._group = group
-        self._feeds = feeds
+        self._feeds: dict[str, str] = {}  # the feeds' names by their labels (`telemetry_id`)
         self._where = where
         self._clock = clock
         self._wall = wall
         self._lock = threading.Lock()
-        self._news: dict[str, deque[Happening]] = {feed: deque() for feed in feeds.values()}
+        self._news: dict[str, deque[Happening]] = {}
         self._dropped = 0
         self._noted: dict[str, FeedNumbers] = {}
         self._noted_at = clock()
@@ -85,6 +83,12 @@ class Historian:
     def dropped(self) -> int:
         """Points and happenings that are in no history: Redis was away too long."""
         return self._dropped
+
+    def know(self, label: str, feed: str) -> None:
+        """Remember from now on what events with this label (``telemetry_id``) tell of a feed."""
+        with self._lock:
+            self._feeds[label] = feed
+            self._news.setdefault(feed, deque())
 
     def handle(self, event: Event) -> None:
         """Remember an event that belongs to the history; of more than fit into it, the oldest go."""

@@ -77,6 +77,12 @@ class Keeper:
                 claim.retire()
             self._step_down(leaving)
 
+    def end(self, feed: str) -> None:
+        """Take that a feed reads no more, though what it read is still handed over under its lease."""
+        for claim in self._claims:
+            if claim.feed == feed:
+                claim.end()
+
     def retire(self, feed: str) -> None:
         """Give the lead of a feed back that has given up and hands over nothing more."""
         for claim in self._claims:

@@ -42,7 +42,6 @@ class Reporter:
         client: redis.Redis,
         namespace: str,
         runners: Sequence[FeedRunner],
-        watches: Sequence[QueueWatch],
         publish: Publish,
         *,
         group: str = "",
@@ -53,7 +52,7 @@ class Reporter:
         self._client = client
         self._namespace = namespace
         self._runners = runners
-        self._watches = watches
+        self._watches: Sequence[QueueWatch] = ()
         self._publish = publish
         self._history = history
         self._obey = obey
@@ -63,6 +62,11 @@ class Reporter:
         self.pulse = Pulse(clock)
         self._process = about_process() | {"group": group}
         self._id = f"{self._process['host']}:{self._process['pid']}:{secrets.token_hex(4)}"
+
+    def watch(self, watches: Sequence[QueueWatch]) -> None:
+        """Look after these queues from now on; one that was looked after already is as it was, but for its limit."""
+        known = {(watch.label, watch.queue, watch.high_watermark): watch for watch in self._watches}
+        self._watches = [known.get((watch.label, watch.queue, watch.high_watermark), watch) for watch in watches]
 
     def run(self, stop: Event) -> None:
         """Report until ``stop`` is set."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event, Thread
+from typing import Any, NamedTuple
 
 from ingest.clock import Deadline
 from ingest.connection.calls import Call
 from ingest.connection.feed import Feed
 from ingest.connection.hold import Hold
+from ingest.connection.session import Session
 from ingest.connection.states import FINAL, State
 from ingest.connection.wakeup import Wakeup
 from ingest.delivery.backlog import Backlog, Saved
@@ -29,6 +31,14 @@ from ingest.telemetry.summary import FeedNumbers
 #: ``open_timeout`` besides, and the one that publishes sleeps for up to a minute.
 READING_SILENT = 60.0
 PUBLISHING_SILENT = 120.0
+
+
+class Kept(NamedTuple):
+    """What one feed leaves to its next life: its sessions' class and what they remembered, and its newest producer."""
+
+    session_class: type[Session]
+    memory: dict[str, Any]
+    producer: str
 
 
 class FeedRunner:
@@ -146,6 +156,10 @@ class FeedRunner:
     def hear(self) -> None:
         """Take that Redis has just answered somebody else."""
         self._publisher.hear()
+
+    def kept(self) -> Kept:
+        """Return what the feed leaves to its next life."""
+        return Kept(self._feed.session_class, self._feed.memory, self._feed.producer)
 
     def check_callback(self) -> None:
         """Tell once of every call of the user's code that runs longer than ``open_timeout``, and when it is over."""

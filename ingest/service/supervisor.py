@@ -13,8 +13,10 @@ from threading import Event
 
 from ingest.broker.gaps import GapRecord
 from ingest.clock import Deadline, monotonic
-from ingest.service.build import Plant, build
+from ingest.service.build import build
 from ingest.service.health import routes
+from ingest.service.plant import Plant
+from ingest.service.reload import Reloader
 from ingest.service.runner import FeedRunner
 from ingest.service.signals import StopSignals
 from ingest.service.threads import in_parallel, run_restarting, start
@@ -45,16 +47,21 @@ LAST_WORD = "supervisor_stopped"
 FAREWELL = 1.0
 
 
-def run(settings: Settings, only: Sequence[str] = ()) -> int:
+def run(settings: Settings, only: Sequence[str] = (), *, load: Callable[[], Settings] | None = None) -> int:
     """Run the feeds until a signal, or until none is left; return the exit code (0, or 1 if a feed failed or lost anything).
+
+    ``load`` reads the settings anew at every SIGHUP; without it that signal ends the process, as it does by itself.
 
     Raises what `ingest.service.build.build` raises where settings name what does not exist, or Redis refuses us.
     """
     signals = StopSignals()
-    signals.install()
+    signals.install(reloads=load is not None)
     plant = build(settings, only)
     calm_garbage_collection()
-    return Supervisor(plant, settings.supervisor.shutdown_timeout, signals).run()
+    supervisor = Supervisor(plant, settings.supervisor.shutdown_timeout, signals)
+    if load is not None:
+        supervisor.reload = Reloader(plant, settings, only, load, supervisor.wait).reload
+    return supervisor.run()
 
 
 def calm_garbage_collection() -> None:
@@ -79,7 +86,9 @@ class Supervisor:
         self._reporting = Event()
         self._broken = False  # a thread on which all feeds depend has crashed once too often
         self._summed_at = monotonic()
-        self._summed = {runner.settings.name: FeedNumbers() for runner in self._runners}
+        self._summed: dict[FeedRunner, FeedNumbers] = {}
+        #: What SIGHUP asks for.
+        self.reload: Callable[[], object] = lambda: None
 
     def run(self) -> int:
         """Start everything, wait for the end, stop everything; return the exit code."""
@@ -96,6 +105,9 @@ class Supervisor:
         report = start("report", lambda: plant.reporter.run(self._reporting))
         while not self._signals.stop.wait(TICK) and not all(runner.ended for runner in self._runners):
             self._look()
+            if self._signals.reload.is_set():
+                self._signals.reload.clear()
+                self.reload()
         plant.health.stopping = True
         plant.health.main.rest()
         deadline = Deadline(self._shutdown_timeout)
@@ -106,13 +118,14 @@ class Supervisor:
         if not self._signals.at_once.is_set():
             plant.reporter.report(final=True)
         plant.close(FAREWELL)
-        code = 1 if self._broken or not kept or any(self._fell_short(runner) for runner in self._runners) else 0
+        lost = self._runners.totals()["lost"] > 0  # also of feeds that have left
+        code = 1 if self._broken or not kept or lost or any(self._fell_short(runner) for runner in self._runners) else 0
         self._say_last_word(code)
         return code
 
     def _fell_short(self, runner: FeedRunner) -> bool:
-        """Tell whether a feed failed or lost anything; a callback that hangs takes what was read with it."""
-        return runner.failed or runner.lost > 0 or not runner.reading_ended()
+        """Tell whether a feed failed; a callback that hangs takes what was read with it."""
+        return runner.failed or not runner.reading_ended()
 
     def _keeping_crashed(self, cause: BaseException, delay: float | None) -> None:
         """Tell that nobody keeps the leases for ``delay`` seconds; where it is for good, end, so that others may lead."""
@@ -120,6 +133,17 @@ class Supervisor:
         if delay is None:
             self._broken = True
             self._signals.stop.set()
+
+    def wait(self, condition: Callable[[], bool], deadline: Deadline) -> bool:
+        """Go on looking after the feeds until a condition holds, the deadline is over or the process is to end; tell which."""
+        looked_at = monotonic()
+        while not condition():
+            if deadline.expired or self._signals.stop.wait(POLL):
+                return condition()
+            if monotonic() - looked_at >= TICK:
+                looked_at = monotonic()
+                self._look()
+        return True
 
     def _look(self) -> None:
         self._plant.health.main.beat()
@@ -163,24 +187,16 @@ class Supervisor:
 
     def _say_last_word(self, code: int) -> None:
         """Say in the last line what became of all that was read."""
-        numbers = [runner.numbers() for runner in self._runners]
-        sums = {
-            "read": sum(each.frames for each in numbers),
-            "emitted": sum(each.emitted for each in numbers),
-            "enqueued": sum(each.enqueued for each in numbers),
-            "spooled": sum(runner.spooled for runner in self._runners),
-            "dropped": sum(each.dropped for each in numbers),
-            "lost": sum(each.lost for each in numbers),
-        }
-        log_event(logging.INFO if code == 0 else logging.ERROR, LAST_WORD, {**sums, "exit_code": code})
+        level = logging.INFO if code == 0 else logging.ERROR
+        log_event(level, LAST_WORD, {**self._runners.totals(), "exit_code": code})
 
     def _summarise(self) -> None:
-        now = monotonic()
+        now, summed = monotonic(), {}
         for runner in self._runners:
-            name, numbers = runner.settings.name, runner.numbers()
-            log_event(logging.INFO, NAME, summary_fields(name, self._summed[name], numbers, now - self._summed_at))
-            self._summed[name] = numbers
-        self._summed_at = now
+            name, numbers, before = runner.settings.name, runner.numbers(), self._summed.get(runner, FeedNumbers())
+            log_event(logging.INFO, NAME, summary_fields(name, before, numbers, now - self._summed_at))
+            summed[runner] = numbers
+        self._summed, self._summed_at = summed, now
 
 
 def _close(unwritten: Sequence[GapRecord], runner: FeedRunner) -> bool:

@@ -16,7 +16,7 @@ class QueueWatch:
     """Observes one queue for one feed's label."""
 
     def __init__(self, label: str, queue: str, high_watermark: int) -> None:
-        self._label = label
+        self.label = label
         self.queue = queue
         self._high = high_watermark
         self._head: bytes | None = None
@@ -42,10 +42,10 @@ class QueueWatch:
         if self._reported or not grew or now - self._since < STALLED_AFTER:
             return []
         self._reported = True
-        return [QueueStalled(telemetry_id=self._label, queue=self.queue, depth=state.ready, seconds=now - self._since)]
+        return [QueueStalled(telemetry_id=self.label, queue=self.queue, depth=state.ready, seconds=now - self._since)]
 
     def _died(self, state: QueueDepth) -> list[Event]:
         before, self._dead = self._dead, state.dead
         if before is None or state.dead <= before:
             return []
-        return [DeadLettersGrew(telemetry_id=self._label, queue=self.queue, added=state.dead - before, total=state.dead)]
+        return [DeadLettersGrew(telemetry_id=self.label, queue=self.queue, added=state.dead - before, total=state.dead)]

@@ -22,7 +22,9 @@ KEYS = Keys("dramatiq")
 
 def make_writer(url: str, events: list[Event]) -> GapWriter:
     client = make_client(url, max_connections=1, connect_timeout=0.5, socket_timeout=0.5)
-    return GapWriter(client, KEYS, "", {"trades": GapActor("fill_gap", "trades")}, EnqueueHooks(None, None), events.append)
+    writer = GapWriter(client, KEYS, "", EnqueueHooks(None, None), events.append)
+    writer.use("trades", EnqueueHooks(None, None), GapActor("fill_gap", "trades"))
+    return writer
 
 
 def told(client: redis.Redis) -> list[int]:

@@ -41,8 +41,9 @@ class Desk:
         self.seconds = 0.0
         self.client = valkey.client()
         self.feeds: list[Any] = [Feed(name) for name in feeds]
-        labels = {f"label-{name}": name for name in feeds}
-        self.historian = Historian(self.client, KEYS, "blue", labels, "h:1", lambda: self.seconds)
+        self.historian = Historian(self.client, KEYS, "blue", "h:1", lambda: self.seconds)
+        for name in feeds:
+            self.historian.know(f"label-{name}", name)
 
     def read(self, feed: str = "trades") -> FeedHistory:
         return read_history(self.client, KEYS, [("blue", feed)])["blue", feed]
@@ -96,7 +97,7 @@ def test_while_redis_is_away_points_are_lost_and_counted_and_the_last_happenings
     make_desk: Callable[..., Desk], valkey: Valkey
 ) -> None:
     desk = make_desk("trades")
-    reporter = Reporter(desk.client, "ns", [], [], lambda event: None, history=desk.historian)
+    reporter = Reporter(desk.client, "ns", [], lambda event: None, history=desk.historian)
     assert reporter.report()
 
     valkey.stop()

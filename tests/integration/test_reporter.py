@@ -16,7 +16,8 @@ from tests.support.redis_server import Valkey
 def test_an_outage_of_redis_silences_the_reports_and_no_more(valkey: Valkey) -> None:
     told: list[Event] = []
     client = valkey.client()
-    reporter = Reporter(client, "ns", [], [QueueWatch("trades", "trades", 1000)], told.append, group="staging")
+    reporter = Reporter(client, "ns", [], told.append, group="staging")
+    reporter.watch([QueueWatch("trades", "trades", 1000)])
     assert reporter.report()
 
     valkey.stop()

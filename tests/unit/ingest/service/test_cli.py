@@ -48,7 +48,8 @@ def supervised(monkeypatch) -> list:
     """What the supervisor is called with, in place of running."""
     calls: list = []
 
-    def run(settings, only):
+    def run(settings, only, *, load):
+        assert load() == settings  # what SIGHUP reads is the same file
         calls.append((sorted(settings.feeds), only))
         return 1
 
@@ -79,7 +80,7 @@ def test_an_unknown_feed_is_told_with_the_nearest_known_one(feeds, supervised):
 
 
 def test_what_the_supervisor_finds_wrong_with_the_settings_is_reported_like_the_rest(feeds, monkeypatch):
-    def run(settings, only):
+    def run(settings, only, *, load):
         raise SettingsError([Problem("broker.url", "Redis is unreachable")])
 
     monkeypatch.setattr(importlib.import_module("ingest.service.supervisor"), "run", run)
@@ -89,7 +90,7 @@ def test_what_the_supervisor_finds_wrong_with_the_settings_is_reported_like_the_
 
 
 def test_a_bug_of_ours_is_not_made_to_look_like_a_mistake_of_the_users(feeds, monkeypatch):
-    def run(settings, only):
+    def run(settings, only, *, load):
         raise ZeroDivisionError
 
     monkeypatch.setattr(importlib.import_module("ingest.service.supervisor"), "run", run)

@@ -52,16 +52,18 @@ class Away:
 def make_writer(
     client: FakeRedis, events: list[Event], hooks: EnqueueHooks | None = None, *, told: bool = False, **options: Any
 ) -> GapWriter:
-    return GapWriter(
+    hooks = hooks or EnqueueHooks(None, None)
+    writer = GapWriter(
         cast(redis.Redis, client),
         Keys("ns"),
         "",
-        {"trades": GapActor("fill_gap", "trades")} if told else {},
-        hooks or EnqueueHooks(None, None),
+        hooks,
         events.append,
         uniform=options.pop("uniform", lambda low, high: 0.01),
         **options,
     )
+    writer.use("trades", hooks, GapActor("fill_gap", "trades") if told else None)
+    return writer
 
 
 @pytest.fixture

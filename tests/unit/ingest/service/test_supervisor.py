@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from ingest.service.build import Plant
+from ingest.service.plant import Plant
 from ingest.service.signals import StopSignals
 from ingest.service.supervisor import GARBAGE_THRESHOLD, Supervisor, calm_garbage_collection
 
