@@ -139,7 +139,7 @@ def knows(key: str, value: object) -> bool:
 
 
 def a_round(kind: Kind, case: Case) -> Measured:
-    case.place.client.flushall()
+    case.place.empty()
     with kind.run(case) as process:
         wait_for(lambda: kind.count(case), f"{kind.name}: a first frame", pause=0.02)
         time.sleep(WARM_UP)
@@ -162,7 +162,7 @@ def measure(place: Place, scheme: str, size: int) -> list[list[str]]:
         for _ in range(ROUNDS):
             for kind in ways:
                 rounds[kind.name].append(a_round(kind, case))
-    place.client.flushall()
+    place.empty()
     return [row(scheme, size, name, found, rounds[BASE]) for name, found in rounds.items()]
 
 

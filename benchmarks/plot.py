@@ -68,6 +68,9 @@ def depth(axes: Axes, records: list[dict[str, Any]]) -> None:
     depths = [record["depth"] / 1000 for record in records]
     axes.plot(depths, [record["cpu_us"] for record in records], "o-", color=COLOURS[2], label="µs of CPU per frame")
     axes.plot(depths, [record["valkey_us"] for record in records], "^:", color=COLOURS[6], label="the same in Valkey")
+    if "bare_valkey_us" in records[0]:
+        bare = [record["bare_valkey_us"] for record in records]
+        axes.plot(depths, bare, "v:", color=COLOURS[0], label="in Valkey, HSET + RPUSH alone")
     axes.plot(depths, [record["rss"] / 10 for record in records], "s--", color=COLOURS[5], label="RSS, 10 MB")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("messages in the queue, thousands")

@@ -34,6 +34,7 @@ from ingest.delivery.core import Pace
 from ingest.delivery.envelope import Destination, Envelope, PayloadRules
 from ingest.delivery.losses import Losses
 from ingest.errors import ConnectionDropped
+from ingest.service.supervisor import calm_garbage_collection
 from settings.model import FeedSettings
 from settings.wire import new_producer
 
@@ -229,6 +230,7 @@ def backlogging(entries: list[Entry]) -> float:
 
 
 def main(*sizes: str) -> None:
+    calm_garbage_collection()  # as the supervisor does
     found = {size: stages(size) for size in map(int, sizes or map(str, SIZES))}
     for size, costs in found.items():
         keep("stages", {"size": size, **costs})

@@ -6,6 +6,7 @@ The rule: ``receive`` and ``flush`` do what can be done now; who has to wait wai
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -16,6 +17,14 @@ from ingest.errors import ConnectionDropped
 
 #: What one read takes at most.
 READ_BYTES = 256 * 1024
+
+
+def read_buffer() -> memoryview:
+    """Return a buffer of `READ_BYTES`, of which only those pages are in memory that something was ever read into.
+
+    Into a buffer that stays, because memory that the system gives for a read and takes back after it costs more than the read.
+    """
+    return memoryview(mmap.mmap(-1, READ_BYTES))
 
 
 class Stream(Protocol):
@@ -52,6 +61,7 @@ class TCPStream:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._buffer = read_buffer()
         self._unsent = bytearray()
         self.ended: str | None = None
 
@@ -60,15 +70,15 @@ class TCPStream:
 
     def receive(self) -> bytes:
         try:
-            data = self._socket.recv(READ_BYTES)
+            count = self._socket.recv_into(self._buffer)
         except BlockingIOError:
             return b""
         except OSError as error:
             self.ended = self.ended or describe(error)
             return b""
-        if not data:
+        if not count:
             self.ended = "the peer ended the stream"
-        return data
+        return bytes(self._buffer[:count])
 
     def queue(self, data: bytes) -> None:
         self._unsent += data

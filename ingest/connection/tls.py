@@ -9,7 +9,7 @@ import ssl
 from contextlib import suppress
 
 from ingest.connection.opening import Opening
-from ingest.connection.stream import READ_BYTES, Stream
+from ingest.connection.stream import READ_BYTES, Stream, read_buffer
 from ingest.connection.tls_context import context_for, reason_of
 from ingest.errors import ConnectionDropped
 from settings.model import TLSSettings
@@ -23,7 +23,7 @@ class TLSStream:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-        self._plain = memoryview(bytearray(READ_BYTES))
+        self._plain = read_buffer()
         self._held = bytearray()  # what waits for the end of a renegotiation, which only reading brings
         self.ended: str | None = None
 

@@ -30,6 +30,15 @@ def test_receive_returns_what_is_there_and_nothing_where_nothing_is(pair: tuple[
     assert stream.ended is None
 
 
+def test_what_was_received_stays_what_it_was(pair: tuple[TCPStream, socket.socket]) -> None:
+    stream, theirs = pair
+    received = []
+    for data in (b"first, and longer", b"second"):
+        theirs.sendall(data)
+        received.append(stream.receive())
+    assert received == [b"first, and longer", b"second"]
+
+
 def test_the_end_is_told_after_the_last_bytes(pair: tuple[TCPStream, socket.socket]) -> None:
     stream, theirs = pair
     theirs.sendall(b"last")
