@@ -5,6 +5,7 @@ The rule: reads only, and what a server does not let us ask is None; nobody's ke
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -167,12 +168,22 @@ def _clocks(client: redis.Redis, namespace: str, statuses: Sequence[dict[str, An
     now = seconds + micro / 1e6
     ahead = {}
     for status, left_ms, text in zip(statuses, answers[::2], answers[1::2], strict=True):
-        # It may have been written again meanwhile; then what it expires by belongs to another moment than what we read.
-        if left_ms > 0 and text is not None and f'"at": {status["at"]}'.encode() in text:
+        at = _written_at(text)  # as it is now: it may have been written again since `statuses` were read
+        if left_ms > 0 and at is not None:
             lifetime = FINAL_TTL if status["final"] else RUNNING_TTL
             written = now - (lifetime - left_ms / 1000)
-            ahead[f"{status['kind']} {':'.join(str(status['id']).split(':')[:2])}"] = round(float(status["at"]) - written, 2)
+            ahead[f"{status['kind']} {':'.join(str(status['id']).split(':')[:2])}"] = round(at - written, 2)
     return ahead
+
+
+def _written_at(text: bytes | str | None) -> float | None:
+    """Return when a snapshot says that it was written; None where it says nothing, or is gone."""
+    try:
+        snapshot = json.loads(text or b"")
+    except ValueError:
+        return None
+    at = snapshot.get("at") if isinstance(snapshot, dict) else None
+    return float(at) if isinstance(at, int | float) else None
 
 
 def _alive(client: redis.Redis, key: str, now_ms: float) -> int:
