@@ -115,7 +115,9 @@ class Reloader:
         feed, code = new.settings.feeds[name], new.references.feeds[name]
         memory = kept.memory if kept is not None and kept.session_class is code.session_class else None
         spool = new.spools.pop(name, None)
-        self._plant.add(feed, code, spool, memory=memory, before=kept.producer if kept is not None else "").start()
+        runner = self._plant.add(feed, code, spool, memory=memory, before=kept.producer if kept is not None else "")
+        self._plant.pauses.look()  # it may be paused, and is not to connect before that is known
+        runner.start()
 
     def _tell(self, changes: Changes) -> None:
         shown = {"changed": changes.changed, "added": changes.added, "removed": changes.removed, "queues": changes.queues}

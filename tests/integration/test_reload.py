@@ -8,6 +8,7 @@ from textwrap import dedent
 import dramatiq
 import pytest
 
+from ingest.broker.control import Control
 from ingest.broker.gaps import read_gaps
 from ingest.broker.keys import Keys
 from ingest.testing import ScriptedServer
@@ -213,3 +214,19 @@ def test_a_stop_during_a_reload_ends_everything_in_order(run, shared_valkey):
         assert supervisor.stop() == 1  # there was no room, and no disk: counted, and said
     assert supervisor.told(r"supervisor_stopped .*lost=[1-9]") == 1
     assert supervisor.told("settings_reloaded") == 0
+
+
+def test_a_paused_feed_stays_paused_and_makes_no_connection(run, shared_valkey):
+    client = shared_valkey.client()
+    control = Control(client, Keys("dramatiq"), "")
+    with ScriptedServer(Counting()) as server, run(feed("trades", server.url)) as supervisor:
+        arrived(client, "trades")
+        control.pause("trades", "a test")
+        supervisor.wait_for_log("feed_paused")
+        reload(supervisor, feed("trades", server.url, "idle_timeout = 9"))
+        wait_until(lambda: supervisor.told("feed_paused") == 2, 20, "the pause of the new one")
+        assert len(server.recordings) == 1
+        control.resume("trades")
+        wait_until(lambda: len(server.recordings) == 2, 20, "its connection")
+        assert supervisor.stop() == 0
+    assert_in_order(client, "trades")
