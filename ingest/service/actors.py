@@ -38,8 +38,8 @@ def check_actors(settings: Settings, middleware: Mapping[str, object], broker: O
     """Import the modules of ``[workers] actors`` and return what does not fit the feeds; nothing if there are none.
 
     ``middleware`` is what ``[broker] middleware`` names: it decides which options an actor may have. ``broker`` was there when
-    other modules of the user's were imported, which may be the same (see `stand_in`). Sets Dramatiq's global broker, so this is for a
-    process that does nothing else.
+    other modules of the user's were imported, which may be the same (see `stand_in`). Sets Dramatiq's global broker, so this is
+    for a process that does nothing else.
     """
     queues, problems = import_actors(list(enumerate(settings.workers.actors)), middleware, broker)
     if problems or not settings.workers.actors:
