@@ -133,8 +133,7 @@ class Feed:
                 self.gave_up(end.reason)
                 return
             self.status.move(Trigger.ENDED)
-            self.status.reconnects += 1
-            self.status.reconnect_reasons[end.reason.kind] += 1
+            self.status.note_reconnect(end.reason)
             label = self.settings.label
             self.status.publish(RetryScheduled(telemetry_id=label, attempt=decision.attempt.number, delay=decision.delay))
             self._sleep(decision.delay)

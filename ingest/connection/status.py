@@ -38,6 +38,10 @@ BLOCKED_AFTER = 1.0
 #: All states that `FeedStatus.shown` may return.
 SHOWN = (*(state.value for state in State), "BLOCKED", "STANDBY", "SLOW_CALLBACK")
 
+#: Seconds that `FeedStatus.reconnects_lately` looks back, and how many it counts at most.
+LATELY = 600.0
+MOST_LATELY = 1000
+
 #: Positions remembered until what they go with is safe; of more, the oldest go.
 MOST_PLACES = 1000
 
@@ -69,6 +73,8 @@ class FeedStatus:
         self.missing_since: int | None = None  # when the gap that is open began (wall clock)
         self.unread_since: int | None = None  # since when nobody looks what comes (wall clock); None while somebody does
         self._moved_us = wall()
+        self._down_us: int | None = self._moved_us  # since when there is no ready connection; None while there is one
+        self._reconnected: deque[float] = deque(maxlen=MOST_LATELY)
         self._standby_us: int | None = None
         self._blocked_at: float | None = None
         self._blocked_us = 0
@@ -90,11 +96,30 @@ class FeedStatus:
     def standby(self, value: bool) -> None:
         if value != self.standby:
             self._standby_us = self.wall() if value else None
+            self._begin_anew()
 
     @property
     def paused(self) -> bool:
         """Whether an operator has paused the feed, and it obeys."""
         return self._paused_at is not None
+
+    @property
+    def down_since(self) -> float | None:
+        """Since when there should be a ready connection and is none, over all attempts (wall-clock s); None: there is one."""
+        down_us = self._down_us
+        return None if down_us is None else down_us / 1_000_000
+
+    @property
+    def reconnects_lately(self) -> int:
+        """How many connections or attempts of the last `LATELY` seconds were tried again; at most `MOST_LATELY` are counted."""
+        after = self.clock() - LATELY
+        return sum(at > after for at in self._reconnected.copy())
+
+    def note_reconnect(self, reason: EndReason) -> None:
+        """Count a connection, or an attempt, that ended and is tried again."""
+        self.reconnects += 1
+        self.reconnect_reasons[reason.kind] += 1
+        self._reconnected.append(self.clock())
 
     def note_round_trip(self, seconds: float) -> None:
         """Note how long the answer to a ping took."""
@@ -157,6 +182,7 @@ class FeedStatus:
         self.move(Trigger.READIED)
         self._readied_at = self.clock()
         self.heard_us = self.wall()
+        self._down_us = None
         self.publish(ConnectionReady(telemetry_id=self.label, url=url))
         self._tell_status(1)
 
@@ -165,6 +191,8 @@ class FeedStatus:
         readied_at, self._readied_at = self._readied_at, None
         end = ConnectionEnd(reason, readied_at is not None, self.clock() - readied_at if readied_at is not None else 0.0)
         self.last_reason = reason
+        if end.was_ready:
+            self._down_us = self.wall()
         if reason.setting is not None:
             self.publish(ConnectionTimedOut(telemetry_id=self.label, which=reason.setting))
         if end.was_ready:
@@ -215,6 +243,7 @@ class FeedStatus:
         """The pause is over, if there was one."""
         if self.state is State.PAUSED:
             self.move(Trigger.RESUME)
+            self._begin_anew()
         if self._paused_at is not None:
             seconds, self._paused_at = self.clock() - self._paused_at, None
             self.publish(FeedResumed(telemetry_id=self.label, seconds=seconds))
@@ -227,6 +256,11 @@ class FeedStatus:
             yield
         finally:
             self.running = None
+
+    def _begin_anew(self) -> None:
+        """Take it that a connection is wanted only from now on."""
+        if self._down_us is not None:
+            self._down_us = self.wall()
 
     def _tell_status(self, value: Literal[0, 1]) -> None:
         self.publish(ConnectionStatus(telemetry_id=self.label, value=value))

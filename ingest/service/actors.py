@@ -27,22 +27,32 @@ class OfflineBroker(dramatiq.Broker):
         raise RuntimeError(f"a message for {message.actor_name!r} was sent while the module was imported")
 
 
-def check_actors(settings: Settings, middleware: Mapping[str, object]) -> list[Problem]:
+def stand_in(middleware: Mapping[str, object]) -> OfflineBroker:
+    """Return an offline broker that is the process's from now on; raises `MiddlewareRefused`."""
+    broker = OfflineBroker(assemble_middleware((), middleware))
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def check_actors(settings: Settings, middleware: Mapping[str, object], broker: OfflineBroker | None = None) -> list[Problem]:
     """Import the modules of ``[workers] actors`` and return what does not fit the feeds; nothing if there are none.
 
-    ``middleware`` is what ``[broker] middleware`` names: it decides which options an actor may have. Sets Dramatiq's
-    global broker, so this is for a process that does nothing else.
+    ``middleware`` is what ``[broker] middleware`` names: it decides which options an actor may have. ``broker`` was there when
+    other modules of the user's were imported, which may be the same (see `stand_in`). Sets Dramatiq's global broker, so this is
+    for a process that does nothing else.
     """
-    queues, problems = import_actors(list(enumerate(settings.workers.actors)), middleware)
+    queues, problems = import_actors(list(enumerate(settings.workers.actors)), middleware, broker)
     if problems or not settings.workers.actors:
         return problems
     return [problem for feed in settings.feeds.values() for problem in compare(feed, queues)]
 
 
-def import_actors(modules: Sequence[tuple[int, str]], middleware: Mapping[str, object]) -> tuple[dict[str, str], list[Problem]]:
+def import_actors(
+    modules: Sequence[tuple[int, str]], middleware: Mapping[str, object], broker: OfflineBroker | None = None
+) -> tuple[dict[str, str], list[Problem]]:
     """Import modules, each with its place in the list, and return the queue of every actor in them, and what is wrong."""
     try:
-        broker = OfflineBroker(assemble_middleware((), middleware))
+        broker = broker or OfflineBroker(assemble_middleware((), middleware))
     except MiddlewareRefused as error:
         return {}, [Problem("broker.middleware", str(error))]
     if modules:

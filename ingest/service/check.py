@@ -11,9 +11,10 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from ingest.broker.assembly import MiddlewareRefused
 from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError, EndReason
-from ingest.service.actors import check_actors
+from ingest.service.actors import OfflineBroker, check_actors, stand_in
 from ingest.service.cautions import memory_warnings, queue_names, settings_warnings, spool_warnings
 from ingest.service.probe import probe_feed, probe_redis
 from ingest.service.references import FeedCode, References, middleware_of, resolve_all
@@ -40,13 +41,14 @@ def check(settings: Settings) -> References:
     """Return the user's code that the settings name; `SettingsError` with every problem, of names, actors and modules."""
     problems: list[Problem] = []
     references = None
+    broker = _offline_broker(settings)
     try:
         references = resolve_all(settings)
     except SettingsError as error:
         problems += error.problems
     middleware = references.middleware if references is not None else middleware_of(settings.broker.middleware)
     if middleware is not None:  # without it an actor may seem to have options that nobody knows
-        problems += check_actors(settings, middleware)
+        problems += check_actors(settings, middleware, broker)
     if not settings.feeds:
         problems.append(Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]"))
     if settings.workers.actors and (foreign := foreign_workers()) is not None:
@@ -60,6 +62,20 @@ def check(settings: Settings) -> References:
     if problems or references is None:
         raise SettingsError(problems)
     return references
+
+
+def _offline_broker(settings: Settings) -> OfflineBroker | None:
+    """Set a broker before the user's modules are imported: actors may be in the same one as a session.
+
+    None where there is nothing to compare, or where `check_actors` will say why there can be none.
+    """
+    middleware = middleware_of(settings.broker.middleware) if settings.workers.actors else None
+    if middleware is None:
+        return None
+    try:
+        return stand_in(middleware)
+    except MiddlewareRefused:
+        return None
 
 
 def show(settings: Settings, out: Console) -> None:

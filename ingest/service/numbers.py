@@ -85,6 +85,7 @@ class FeedReadings:
         """Return the numbers as they are now."""
         status, backlog, gaps = self._status, self._backlog, self._gaps()
         state, since = status.showing(self._slow_after)
+        down_since = status.down_since
         drops: dict[str, int] = {reason: count for reason, count in dict(self._losses.counts).items() if reason != "lost"}
         return FeedNumbers(
             state=state,
@@ -100,6 +101,8 @@ class FeedReadings:
             drops=drops,
             reconnects=status.reconnects,
             reconnect_reasons=dict(status.reconnect_reasons),
+            reconnects_lately=status.reconnects_lately,
+            down_since=down_since,
             backlog=len(backlog),
             backlog_bytes=backlog.size,
             spooled=backlog.unread_payloads,

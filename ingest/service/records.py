@@ -152,9 +152,9 @@ def serve(path: Path, host: str, port: int, *, speed: float | None, loop: bool, 
     if not found.connections:
         raise Refused(f"{path}: there is no connection in it that reached a server, so there is nothing to serve")
     code = asyncio.run(serve_record(Serving(path, found, host, port, speed, loop, waits)))
-    if problem is not None:
+    if problem is not None and code == 0:
         print(f"{path}: {problem}; what is whole of it was played", file=sys.stderr)
-        return code or 1
+        return 1
     return code
 
 

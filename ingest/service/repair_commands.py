@@ -85,7 +85,8 @@ def list_(
     wanted = _filter(queue, actor, feed, older_than, newer_than, exception)
     with _redis(feeds) as (client, settings):
         dead = DeadLetters(client, settings.broker.namespace)
-        work.list_letters(dead, wanted, limit, as_json=as_json, out=make_console(sys.stdout))
+        if work.list_letters(dead, wanted, limit, as_json=as_json, out=make_console(sys.stdout)) == 0:
+            _explain_nothing(wanted, settings)
 
 
 @letters.command(epilog="Example: python -m ingest dead-letters show 0b7c8a4e-3f0e-4f6e-9d7a-0f6f9a0d5b11")
@@ -138,7 +139,10 @@ def retry(
         dead = DeadLetters(client, namespace)
         batches = _meant(dead, ids, wanted)
         if dry_run:
-            _say("would retry", work.count_letters(batches), as_json)
+            meant = work.count_letters(batches)
+            _say("would retry", meant, as_json)
+            if meant.done == 0:
+                _explain_nothing(wanted, settings)
             return
 
         def act(name: str, some: list[str], tell: work.Tell) -> int:
@@ -151,6 +155,8 @@ def retry(
             work.each_batch("retrying", len(ids) if ids else dead.count(wanted), batches, act, outcome)
         finally:
             _say("retried", outcome, as_json)
+        if outcome.done == outcome.skipped == 0:
+            _explain_nothing(wanted, settings)
 
 
 @letters.command(epilog="Example: python -m ingest dead-letters purge --queue trades --older-than 3d --yes")
@@ -179,6 +185,8 @@ def purge(
         meant = work.count_letters(_meant(dead, ids, wanted))
         if dry_run or meant.done == 0:
             _say("would delete" if dry_run else "deleted", meant, as_json)
+            if meant.done == 0:
+                _explain_nothing(wanted, settings)
             return
         where = ", ".join(f"{count} of queue {printable(name)}" for name, count in meant.queues.items())
         if not yes and not typer.confirm(f"delete {meant.done} dead letters for good ({where})?", err=True):
@@ -297,6 +305,18 @@ def _meant(dead: DeadLetters, ids: list[str] | None, wanted: Filter) -> Iterable
         return work.named(dead, ids, wanted.queue)
     except work.Unknown as error:
         raise typer.BadParameter(str(error), param_hint="ID") from None
+
+
+def _explain_nothing(wanted: Filter, settings: Settings) -> None:
+    """Where a filter took nothing, say which of its names may be mistyped."""
+    from ingest.tools import letters as work
+
+    try:
+        hint = work.explain_nothing(wanted, settings)
+    except work.NoSuchFeed as error:
+        raise typer.BadParameter(str(error), param_hint="--feed") from None
+    if hint:
+        typer.echo(hint, err=True)
 
 
 def _say(what: str, outcome: Outcome, as_json: bool) -> None:

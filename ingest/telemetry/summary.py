@@ -33,6 +33,8 @@ class FeedNumbers:
 
     Attributes:
       since: when ``state`` began (wall-clock seconds).
+      down_since: since when there is no ready connection, over all attempts (wall-clock seconds); None while there is one.
+      reconnects_lately: those of the last ten minutes, up to 1000.
       connected: whether the connection is ready, whatever else the state shows.
       drops: what ``dropped`` is made of, by `ingest.events.DropReason`.
       reconnect_reasons: what ``reconnects`` is made of, by the `kind` of the reason.
@@ -57,6 +59,8 @@ class FeedNumbers:
     drops: Mapping[str, int] = field(default_factory=dict)
     reconnects: int = 0
     reconnect_reasons: Mapping[str, int] = field(default_factory=dict)
+    reconnects_lately: int = 0
+    down_since: float | None = None
     backlog: int = 0
     backlog_bytes: int = 0
     spooled: int = 0

@@ -17,6 +17,12 @@ from ingest.tools.views import ABSENT, FeedView, Overview, Process, QueueView
 PATIENCE = 10.0
 OLD_AFTER = 30.0
 
+#: Reconnects in ten minutes above which a feed is not well although it is connected now and then; as in the alert rules.
+OFTEN = 20
+
+#: States in which a feed has, or wants, a connection.
+_CONNECTS = ("IDLE", "CONNECTING", "BOOTSTRAPPING", "BACKING_OFF", "READY")
+
 #: Messages below which a queue that grows is no news: stock workers, which tell nothing of themselves, fetch by the thousand.
 FEW = 1000
 
@@ -141,7 +147,12 @@ def _of_state(feed: FeedView) -> Finding | None:
     """Return what the state of a feed says that some supervisor runs."""
     reason = f" ({printable(feed.last_reason)})" if feed.last_reason else ""
     lasting = f" for {duration(feed.for_seconds)}" if feed.for_seconds is not None else ""
+    down = feed.for_seconds if feed.down_seconds is None else feed.down_seconds
+    without = f" for {duration(down)}" if down is not None else ""
     where = f" on {feed.told_by}"
+    if feed.state in _CONNECTS and feed.reconnects_lately > OFTEN and (feed.down_seconds or 0.0) <= PATIENCE:
+        text = f"reconnected {number(feed.reconnects_lately)} times in ten minutes{reason}{where}"
+        return Finding(Severity.WARNING, _name(feed), text, advice(feed.last_reason))
     match feed.state:
         case "FAILED":
             remedy = f"{advice(feed.last_reason)}; then start it again"
@@ -150,10 +161,10 @@ def _of_state(feed: FeedView) -> Finding | None:
             text = f"nobody leads; {', '.join(feed.standbys) or feed.told_by} takes over within the lease"
             return Finding(Severity.WARNING, _name(feed), text, "look again in some seconds")
         case "BACKING_OFF":
-            text = f"not connected{lasting}{reason}{where}, trying again"
+            text = f"not connected{without}{reason}{where}, trying again"
             return Finding(Severity.WARNING, _name(feed), text, advice(feed.last_reason))
-        case "IDLE" | "CONNECTING" | "BOOTSTRAPPING" if (feed.for_seconds or 0) > PATIENCE:
-            text = f"{feed.state}{lasting}{reason}{where}"
+        case "IDLE" | "CONNECTING" | "BOOTSTRAPPING" if (down or 0) > PATIENCE:
+            text = f"{feed.state}, not connected{without}{reason}{where}"
             return Finding(Severity.WARNING, _name(feed), text, advice(feed.last_reason))
         case "BLOCKED":
             text = f"reads nothing{lasting}{where}, because what it has read does not leave"

@@ -5,6 +5,7 @@ The rule: never more than a batch in memory; texts from Redis reach a terminal w
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 import time
@@ -24,7 +25,9 @@ from ingest.broker.dead_letters import DeadLetters, Filter
 from ingest.broker.queues import queue_depths
 from ingest.telemetry.facts import safe_text
 from ingest.telemetry.masking import mask_text
+from ingest.tools.doctor.plan import queue_names
 from ingest.tools.show import printable
+from settings.model import Settings
 
 #: Seconds between two looks at the depth of a full queue.
 _ROOM_POLL = 0.2
@@ -36,6 +39,10 @@ Batches = Iterable[tuple[str, list[str]]]
 Tell = Callable[[str], object]
 
 _COLUMNS = ("died (UTC)", "queue", "actor", "feed", "seq", "retries", "cause", "id")
+
+
+class NoSuchFeed(Exception):
+    """A feed that an operator named, that no settings have, and of which there are no dead letters."""
 
 
 class Unknown(Exception):
@@ -63,17 +70,19 @@ class Outcome:
         self.queues[queue] = self.queues.get(queue, 0) + done
 
 
-def list_letters(dead: DeadLetters, wanted: Filter, limit: int, *, as_json: bool, out: Console) -> None:
-    """Print the oldest dead letters, at most ``limit``."""
+def list_letters(dead: DeadLetters, wanted: Filter, limit: int, *, as_json: bool, out: Console) -> int:
+    """Print the oldest dead letters, at most ``limit``, and return how many there were."""
     found = dead.scan(wanted, limit)
     if as_json:
+        told = 0
         for letter in found:
             out.print(json.dumps(summary_of(letter)), soft_wrap=True)
-        return
+            told += 1
+        return told
     rows = [_row(letter) for letter in found]
     if not rows:
         out.print("no dead letters")
-        return
+        return 0
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
@@ -81,6 +90,7 @@ def list_letters(dead: DeadLetters, wanted: Filter, limit: int, *, as_json: bool
     if len(rows) == limit and (total := dead.count(wanted)) > limit:
         there_are = f"looked through a part of {total}" if wanted.reads_content else f"of {total}"
         out.print(f"the first {limit}, {there_are}; --limit shows more")
+    return len(rows)
 
 
 def show_letter(letter: DeadLetter, *, as_json: bool, out: Console) -> None:
@@ -106,6 +116,24 @@ def summary_of(letter: DeadLetter) -> dict[str, Any]:
     """Return what a list tells of a dead letter, as JSON can say it."""
     told = {name: value for name, value in asdict(letter).items() if name not in ("traceback", "content")}
     return {**told, "cause": safe_text(letter.cause), "age": round(max(0.0, time.time() - letter.at), 1)}
+
+
+def explain_nothing(wanted: Filter, settings: Settings) -> str:
+    """Return why a filter that took nothing may be mistyped, for a name that the settings do not have; "" where it is not.
+
+    `NoSuchFeed` where the feed is none: feeds are all in the settings, queues of other applications are not.
+    """
+    feeds, queues = list(settings.feeds), queue_names(settings)
+    if wanted.feed is not None and feeds and wanted.feed not in feeds:
+        raise NoSuchFeed(f"there is no such feed, and no dead letter of one; {_nearest(wanted.feed, feeds)}")
+    if wanted.queue is not None and queues and wanted.queue not in queues:
+        return f"the settings have no queue {printable(wanted.queue)}; {_nearest(wanted.queue, queues)}"
+    return ""
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def find(dead: DeadLetters, ident: str, queue: str | None) -> DeadLetter:

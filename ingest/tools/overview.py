@@ -116,13 +116,15 @@ def _feed(
     lead = next((each for each in supervisors if each.leads(name)), None)
     teller = lead or max(supervisors, key=lambda each: _says_most(each, name), default=None)
     said = teller.feed(name) if teller is not None else {}
-    since = maybe(said, "since")
+    since, down_since = maybe(said, "since"), maybe(said, "down_since")
     queue = text(said, "queue")
     return FeedView(
         group=group,
         name=name,
         state=(text(said, "state") or "UNKNOWN") if teller is not None else ABSENT,
         for_seconds=max(0.0, teller.at - since + teller.age) if teller is not None and since else None,
+        down_seconds=max(0.0, teller.at - down_since + teller.age) if teller is not None and down_since else None,
+        reconnects_lately=count(said, "reconnects_lately"),
         lead=lead.name if lead is not None else "",
         standbys=sorted(each.name for each in supervisors if each is not lead and each.stands_by(name)),
         failed_on=sorted(each.name for each in supervisors if each.alive and text(each.feed(name), "state") == "FAILED"),

@@ -51,6 +51,8 @@ class FeedView:
 
     Attributes:
       for_seconds: how long the state has lasted; None where nobody tells.
+      down_seconds: how long there has been no ready connection, over all attempts; None where there is one, or nobody tells.
+      reconnects_lately: those of the last ten minutes, up to 1000.
       lead: who leads, as ``host:pid``; "" where nobody does.
       standbys, failed_on: who waits to lead, and who has given the feed up.
       alive: whether any supervisor that has the feed runs.
@@ -61,6 +63,8 @@ class FeedView:
     name: str
     state: str = ABSENT
     for_seconds: float | None = None
+    down_seconds: float | None = None
+    reconnects_lately: int = 0
     lead: str = ""
     standbys: Sequence[str] = ()
     failed_on: Sequence[str] = ()

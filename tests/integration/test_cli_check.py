@@ -36,6 +36,13 @@ def test_good_settings_are_shown_and_end_with_0(tmp_path):
     assert "\x1b" not in done.stdout
 
 
+def test_actors_may_be_in_the_module_of_a_session(tmp_path):
+    (tmp_path / "feeds.toml").write_text(FEED + 'session = "app:Trades"\n[workers]\nactors = ["app"]\n')
+    (tmp_path / "app.py").write_text(f"from ingest import Session\n{ACTOR}class Trades(Session): ...\n")
+    done = run_command(tmp_path, "check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_missing_file(tmp_path):
     hint = "there is no such file; name yours with --feeds or FEEDS_FILE"
     assert refused(tmp_path, None) == [f"feeds.toml: {hint}"]

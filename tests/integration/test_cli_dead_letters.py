@@ -152,6 +152,21 @@ def test_bad_usage(project: Path, run: Any, arguments: tuple[str, ...], says: st
     assert says in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize("command", [("list",), ("list", "--json"), ("retry",), ("retry", "--dry-run"), ("purge", "--yes")])
+def test_a_feed_that_is_none_names_the_nearest(project: Path, run: Any, command: tuple[str, ...]) -> None:
+    done = run(*command, "--feed", "tradse")
+    assert done.exit_code == 2
+    assert "there is no such feed, and no dead letter of one; did you mean trades?" in " ".join(done.stderr.split())
+    assert run(*command, "--feed", "trades", "--newer-than", "0s").exit_code == 0
+
+
+def test_a_queue_that_the_settings_do_not_have_names_the_nearest_and_may_be_anothers(project: Path, run: Any) -> None:
+    done = run("list", "--queue", "tradse")
+    assert (done.exit_code, done.stdout) == (0, "no dead letters\n")
+    assert done.stderr == "the settings have no queue tradse; did you mean trades?\n"
+    assert run("list", "--queue", "book").stderr == ""  # has some, though no settings
+
+
 @pytest.mark.parametrize("command", ["list", "retry", "purge"])
 def test_without_redis_it_ends_with_2_and_a_sentence(project: Path, run: Any, monkeypatch: Any, command: str) -> None:
     monkeypatch.setenv("REDIS_URL", f"unix://{project}/none.sock?password=hunter2")

@@ -156,7 +156,7 @@ def test_a_record_that_is_not_whole(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_and_no_websockets(tmp_path: Path) -> None:
-    write_record(tmp_path / "r", connection(0, ["a"]))
+    write_record(tmp_path / "r", connection(0, ["a"]), ended=False)  # of which nothing may be said: nothing was played
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run_command(tmp_path, "replay", "r", "--serve", str(port))

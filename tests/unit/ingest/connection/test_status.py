@@ -159,3 +159,33 @@ def test_every_state_that_shows_says_since_when(clock, told):
     status.standby = False
     status.unblock()
     assert status.showing(10.0) == ("READY", began + 1.0)
+
+
+def test_the_time_without_a_connection_goes_over_all_attempts(clock, told):
+    now = [1_000_000]
+    status = FeedStatus("trades", told.append, clock, wall=lambda: now[0])
+    assert status.down_since == 1.0
+    ready(status)
+    assert status.down_since is None
+    now[0] = 5_000_000
+    status.end_of(ConnectionDropped("reset"))
+    for now[0] in (6_000_000, 7_000_000):
+        status.move(Trigger.ENDED)
+        status.move(Trigger.DIAL)
+        status.end_of(ConnectionDropped("again"))
+    assert status.down_since == 5.0
+    status.move(Trigger.ENDED)
+    status.pause("somebody")
+    now[0] = 9_000_000
+    status.resume()
+    assert status.down_since == 9.0  # nobody wanted a connection before
+    status.standby = True
+    now[0] = 20_000_000
+    status.standby = False
+    assert status.down_since == 20.0
+
+
+def test_reconnects_are_counted_for_ever_and_for_ten_minutes(status, clock):
+    for clock.now in (0.0, 100.0, 650.0):
+        status.note_reconnect(ConnectionDropped("reset"))
+    assert (status.reconnects, status.reconnect_reasons, status.reconnects_lately) == (3, {"ConnectionDropped": 3}, 2)

@@ -117,6 +117,26 @@ def test_who_asks_too_often_gets_the_same_again():
     assert Scrape(asked.render("")[1].decode()).value("dramatiq_websocket_frames_total") == 2
 
 
+def test_asking_for_another_format_in_between_does_not_help():
+    looks = []
+    asked = SupervisorMetrics(lambda: looks.append(1) or [figures()], (), dict, dict, ("", ""), ManualClock())
+    for accept in ("", "application/openmetrics-text; version=1.0.0") * 3:
+        asked.render(accept)
+    assert len(looks) == 2
+
+
+def test_what_takes_long_to_say_is_said_more_seldom():
+    clock, used = ManualClock(), iter(range(100))
+    feeds = [figures(frames=1)]
+    asked = SupervisorMetrics(lambda: feeds, (), dict, dict, ("", ""), clock, cpu=lambda: float(next(used)))  # a second each
+    first = asked.render("")[1]
+    feeds[0] = figures(frames=2)
+    clock.now += 9.9
+    assert asked.render("")[1] == first
+    clock.now += 0.2
+    assert asked.render("")[1] != first
+
+
 def test_a_label_cannot_break_out_of_its_line():
     seen = scrape(figures('a"b\nc\\d', frames=7))
     assert seen.value("dramatiq_websocket_frames_total", feed='a"b\nc\\d') == 7

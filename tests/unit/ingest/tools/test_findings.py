@@ -52,7 +52,27 @@ def test_a_feed_that_gave_up_names_the_reason_the_place_and_the_command() -> Non
             "not connected for 1 min 15 s (ping not answered for 20 s) on host:7",
             "check --connect",
         ),
-        ({"state": "CONNECTING", "for_seconds": 11.0}, "CONNECTING for 11 s on host:7", "check --connect"),
+        (
+            {"state": "BACKING_OFF", "for_seconds": 0.2, "down_seconds": 75.0, "last_reason": "x"},
+            "not connected for 1 min 15 s (x) on host:7, trying again",
+            "check --connect",
+        ),
+        ({"state": "CONNECTING", "for_seconds": 11.0}, "CONNECTING, not connected for 11 s on host:7", "check --connect"),
+        (
+            {"state": "CONNECTING", "for_seconds": 1.0, "down_seconds": 3700.0, "reconnects_lately": 40},
+            "CONNECTING, not connected for 1 h 1 min on host:7",
+            "check --connect",
+        ),
+        (
+            {"state": "READY", "for_seconds": 0.2, "reconnects_lately": 312, "last_reason": "closed by the server with 1011"},
+            "reconnected 312 times in ten minutes (closed by the server with 1011) on host:7",
+            "check --connect",
+        ),
+        (
+            {"state": "BACKING_OFF", "down_seconds": 0.2, "reconnects_lately": 21, "last_reason": "x"},
+            "reconnected 21 times in ten minutes (x) on host:7",
+            "check --connect",
+        ),
         ({"state": "BLOCKED", "for_seconds": 3.0}, "reads nothing for 3 s on host:7", "ingest doctor"),
         ({"state": "SLOW_CALLBACK"}, "its session's code does not return on host:7", "callback_slow"),
         ({"state": "STANDBY", "lead": "", "standbys": ["b:2"]}, "nobody leads; b:2 takes over", "look again"),
@@ -72,6 +92,10 @@ def test_what_keeps_a_feed_from_flowing_is_a_warning(change: dict, says: str, re
 @pytest.mark.parametrize("state", ["IDLE", "CONNECTING", "BOOTSTRAPPING"])
 def test_a_feed_on_its_way_is_given_some_seconds(state: str) -> None:
     assert is_well(find(overview_of(replace(WELL, state=state, for_seconds=2.0))))
+
+
+def test_some_reconnects_in_ten_minutes_are_no_news() -> None:
+    assert is_well(find(overview_of(replace(WELL, reconnects_lately=20))))
 
 
 @pytest.mark.parametrize(

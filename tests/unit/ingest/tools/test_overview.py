@@ -25,6 +25,15 @@ def test_leader_and_standby_of_one_feed_are_one() -> None:
     assert feed.alive
 
 
+def test_how_long_a_feed_has_been_down_and_how_often_it_reconnected_come_from_who_speaks_for_it() -> None:
+    told = {"state": "BACKING_OFF", "lease": "leads", "since": NOW - 1, "down_since": NOW - 300, "reconnects_lately": 12}
+    [feed] = make_overview(reading(supervisor("a:1:x", trades=told))).feeds
+    assert (feed.for_seconds, feed.down_seconds, feed.reconnects_lately) == (pytest.approx(1), pytest.approx(300), 12)
+
+    [feed] = make_overview(reading(supervisor("a:1:x", trades={"state": "READY", "down_since": None}))).feeds
+    assert (feed.down_seconds, feed.reconnects_lately) == (None, 0)
+
+
 def test_feeds_of_one_name_in_two_groups_are_two() -> None:
     blue = supervisor("a:1:x", group="blue", trades={"state": "READY", "frames": 1})
     green = supervisor("b:2:y", group="green", trades={"state": "FAILED", "frames": 2})
