@@ -78,6 +78,22 @@ def test_only_alerts_that_there_are_are_named() -> None:
     assert named == {alert["alert"] for alert in alerts()}
 
 
+def said_by_status() -> list[str]:
+    """Return what the first table quotes of the sentences and states of ``status``."""
+    rows = [line.split(" | ")[0] for line in section("first").splitlines() if line.startswith("| ")]
+    return sorted({quoted for row in rows for quoted in re.findall(r"`([^`]+)`", row)} - {"status"})
+
+
+@pytest.mark.parametrize("quoted", said_by_status())
+def test_status_says_what_the_first_table_quotes(quoted: str) -> None:
+    sources = ("ingest/tools/findings.py", "ingest/tools/views.py", "ingest/connection/states.py", "ingest/errors.py")
+    assert any(quoted in (ROOT / source).read_text(encoding="utf-8") for source in sources)
+
+
+def test_the_first_table_is_found() -> None:
+    assert {"none runs", "BLOCKED", "Redis is unreachable"} <= set(said_by_status())
+
+
 def commands() -> list[str]:
     """Return every call of ours in the run-book and in the other pages' code, without its arguments' values."""
     found = set(_COMMAND.findall(TEXT))
