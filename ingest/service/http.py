@@ -12,6 +12,7 @@ import json
 import logging
 import socket
 import socketserver
+import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from threading import BoundedSemaphore, Thread
@@ -29,6 +30,9 @@ PATIENCE = 5.0
 #: Bytes of a request at most, and clients at once.
 LONGEST_REQUEST = 16 * 1024
 PLACES = 8
+
+#: Seconds between two looks whether to end.
+POLL = 0.2
 
 Routes = Mapping[str, Callable[[str], Answer]]
 
@@ -60,7 +64,7 @@ class HTTPServer:
     def start(self, routes: Routes) -> None:
         """Answer by these routes from now on."""
         self._server.routes = routes
-        self._thread = start("health", self._server.serve_forever)
+        self._thread = start("health", lambda: self._server.serve_forever(poll_interval=POLL))
 
     def close(self) -> None:
         """Listen no more; answers under way are given up."""
@@ -82,6 +86,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.told: set[str] = set()
         self._places = BoundedSemaphore(PLACES)
         super().__init__(address, _Handler)
+
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError:  # no descriptor is left, say: whoever waits goes on waiting, and must not keep us busy
+            time.sleep(POLL)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):

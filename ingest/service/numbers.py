@@ -17,6 +17,7 @@ from ingest.delivery.backlog import Backlog
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
+from ingest.errors import EndReason
 from ingest.events import GapFound
 from ingest.telemetry.facts import safe_text
 from ingest.telemetry.metrics import FeedFigures
@@ -80,6 +81,7 @@ class FeedReadings:
         self._slow_after = slow_after
         self._gaps = gaps
         self._wall = wall
+        self._shown: tuple[EndReason | None, str | None] = None, None
 
     def read(self) -> FeedNumbers:
         """Return the numbers as they are now."""
@@ -113,7 +115,7 @@ class FeedReadings:
             paused=status.paused,
             gaps=sum(gaps.values()),
             gap_causes=gaps,
-            last_reason=safe_text(str(status.last_reason)) if status.last_reason is not None else None,
+            last_reason=self._last_reason(),
             ping_rtt=status.round_trip,
         )
 
@@ -129,6 +131,13 @@ class FeedReadings:
             call_seconds=publisher.call_seconds,
             call_messages=publisher.call_messages,
         )
+
+    def _last_reason(self) -> str | None:
+        """Return the reason as text; masked once, since hundreds of feeds are read each second."""
+        reason = self._status.last_reason
+        if reason is not self._shown[0]:
+            self._shown = reason, None if reason is None else safe_text(str(reason))
+        return self._shown[1]
 
     def _oldest_age(self) -> float | None:
         oldest_us = self._backlog.oldest_held_us

@@ -23,7 +23,7 @@ SHORTEST = 8
 SHORTEST_IN_URL = 4
 
 #: So many values of one feed are remembered that come and go: tokens that are fetched anew for every connection.
-MOST_PASSING = 40
+MOST_PASSING = 10
 
 #: Parts of a URL's path that are so long, and were not in the settings, are keys.
 LONG_PART = 16
