@@ -91,11 +91,14 @@ class ExactLosses(Losses):
             self.drop_range(producer, entry.seq, entry.last, count, entry.received_us, entry.received_us, reason)
 
 
-class Nobody:
-    """Publishes nothing, and so has no doubts."""
+class Resigning:
+    """Publishes nothing, and asks for the lead anew where Redis has forgotten it."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self._tenure = tenure
 
     def doubt(self) -> None:
-        pass
+        self._tenure.fenced(self._tenure.leader)
 
 
 class Node:
@@ -280,7 +283,7 @@ class Node:
         events: list[Event] = []
         backlog = SimulatedBacklog(Bounds(12, 6000, "block", False), ExactLosses({}, events.append, self._clock))
         tenure = Tenure(feed, backlog, enter=lambda chain: None, changed=lambda: None, publish=events.append)
-        return self._claim(feed, backlog, tenure, Nobody(), events)
+        return self._claim(feed, backlog, tenure, Resigning(tenure), events)
 
     def _intake(self) -> Intake:
         size = self._chance.choice(self._plan.batches) if len(self._plan.batches) > 1 else self._plan.batches[0]
