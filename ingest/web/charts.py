@@ -63,4 +63,4 @@ def _lines(told: Sequence[tuple[float, float]], now: float, peak: float) -> list
 
 
 def _shown(value: float) -> str:
-    return number(value) if value >= 10 or value == int(value) else f"{value:.1f}"
+    return number(round(value)) if value >= 10 or value == int(value) else f"{value:.1f}"
