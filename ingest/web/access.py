@@ -1,6 +1,6 @@
-"""Who may look at the page, and who may act: one token, sessions signed by it, and a word against forged requests.
+"""Who may look at the page, and who may act: one token, sessions signed by it, and a CSRF token for every session.
 
-The rule: pure but for the clock and randomness; secrets are compared in constant time and never shown.
+The rule: no I/O but the clock and randomness; secrets are compared in constant time and never shown.
 """
 
 from __future__ import annotations
@@ -13,23 +13,29 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from urllib.parse import urlsplit
-
-#: Characters that a token must have at least: it is all that stands between the network and a queue.
-SHORTEST_TOKEN = 16
 
 #: Seconds for which a session holds.
 SESSION_SECONDS = 12 * 3600
 
-#: So many wrong tokens are looked at in so many seconds, by whomever they are sent.
+#: So many wrong tokens of one address, and of all together, are looked at in so many seconds.
 MOST_FAILURES = 10
+MOST_FAILURES_OF_ALL = 100
 FAILURE_SECONDS = 60.0
+
+#: Sessions that have logged out and are remembered until they would have ended.
+MOST_ENDED = 1000
 
 _LOCAL_NAMES = frozenset({"localhost", "localhost."})
 
 
-class TokenRefused(Exception):
-    """The token cannot be used; the text says why, without showing it."""
+class Verdict(Enum):
+    """What became of a token that was given."""
+
+    RIGHT = auto()
+    WRONG = auto()
+    THROTTLED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +47,35 @@ class Session:
 
 
 class Access:
-    """Decides for one running page.
+    """Decides for one running page. Without a token nobody ever acts, and nobody reads who is not let in otherwise."""
 
-    Parameters:
-      token: None: nobody can act; and reading is free, which is for loopback only.
-      open_reading: whether reading needs no session.
-    """
-
-    def __init__(self, token: str | None, *, open_reading: bool, wall: Callable[[], float] = time.time) -> None:
-        if token is not None and len(token) < SHORTEST_TOKEN:
-            raise TokenRefused(f"the token is too short: {SHORTEST_TOKEN} characters are the least")
-        if token is None and not open_reading:
-            raise TokenRefused("beyond this machine nobody may read without a token")
-        self.open_reading = open_reading
+    def __init__(self, token: str | None, *, wall: Callable[[], float] = time.time) -> None:
         self._token = token.encode() if token is not None else None
-        self._key = hashlib.sha256(b"session:" + (self._token or secrets.token_bytes(32))).digest()
+        # Slow on purpose: who sees a cookie could guess at the token with it, elsewhere and at leisure. The same token gives the
+        # same key, so that sessions outlive a restart.
+        salt = b"dramatiq-websocket: the page's sessions"
+        self._key = hashlib.scrypt(self._token or secrets.token_bytes(32), salt=salt, n=2**14, r=8, p=1)
         self._wall = wall
-        self._failures: deque[float] = deque(maxlen=MOST_FAILURES)
+        self._failures: deque[tuple[float, str]] = deque(maxlen=MOST_FAILURES_OF_ALL)
+        self._ended: deque[str] = deque(maxlen=MOST_ENDED)
 
     @property
     def can_act(self) -> bool:
         """Whether anybody can ever act: only where there is a token."""
         return self._token is not None
 
-    @property
-    def is_throttled(self) -> bool:
-        """Whether so many wrong tokens came lately that none is looked at."""
-        return len(self._failures) == MOST_FAILURES and self._wall() - self._failures[0] < FAILURE_SECONDS
-
-    def is_token(self, given: str) -> bool:
-        """Tell whether this is the token; a wrong one counts."""
-        if self._token is None or self.is_throttled:
-            return False
-        if hmac.compare_digest(given.encode(), self._token):
-            return True
-        self._failures.append(self._wall())
-        return False
+    def check(self, given: str, address: str) -> Verdict:
+        """Tell whether this is the token, which somebody sends from ``address``; after many wrong ones none is looked at."""
+        if self._token is None:
+            return Verdict.WRONG
+        since = self._wall() - FAILURE_SECONDS
+        recent = [who for at, who in self._failures if at > since]
+        if len(recent) >= MOST_FAILURES_OF_ALL or recent.count(address) >= MOST_FAILURES:
+            return Verdict.THROTTLED
+        if hmac.compare_digest(given.encode(errors="replace"), self._token):
+            return Verdict.RIGHT
+        self._failures.append((self._wall(), address))
+        return Verdict.WRONG
 
     def open_session(self) -> str:
         """Return the cookie of a new session."""
@@ -85,26 +84,37 @@ class Access:
 
     def session(self, cookie: str | None) -> Session | None:
         """Return the session of a cookie; None if it is none of ours, or over."""
-        id_, _, rest = (cookie or "").partition(".")
+        ident, _, rest = (cookie or "").partition(".")
         until, _, signature = rest.partition(".")
-        if not (id_ and until.isascii() and until.isdigit() and len(until) < 16):
+        if self._token is None or not (ident and until.isascii() and until.isdigit() and len(until) < 16):
             return None
-        session = Session(id_, int(until))
-        if not hmac.compare_digest(signature.encode(), self._sign("session", session).encode()):
+        session = Session(ident, int(until))
+        if not hmac.compare_digest(signature.encode(errors="replace"), self._sign("session", session).encode()):
             return None
-        return session if self._wall() < session.until else None
+        return session if self._wall() < session.until and session.id not in self._ended else None
 
-    def word(self, session: Session) -> str:
+    def end_session(self, session: Session) -> None:
+        """Let a session be over in this process, wherever its cookie still is."""
+        self._ended.append(session.id)
+
+    def csrf_token(self, session: Session) -> str:
         """Return what every form of a session's pages carries."""
         return self._sign("form", session)
 
-    def is_word(self, session: Session, given: str) -> bool:
+    def is_csrf_token(self, session: Session, given: str) -> bool:
         """Tell whether a form came from a page of this session."""
-        return hmac.compare_digest(given.encode(), self.word(session).encode())
+        return hmac.compare_digest(given.encode(errors="replace"), self.csrf_token(session).encode())
+
+    def seal(self, session: Session, text: str) -> str:
+        """Return what shows that this text is ours: a link that somebody else made cannot put words into the page."""
+        return self._sign(f"notice:{text}", session)
+
+    def is_sealed(self, session: Session, text: str, seal: str) -> bool:
+        return hmac.compare_digest(seal.encode(errors="replace"), self.seal(session, text).encode())
 
     def _sign(self, purpose: str, session: Session) -> str:
-        text = f"{purpose}:{session.id}:{session.until}"
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        text = f"{session.id}:{session.until}:{purpose}"
+        return hmac.new(self._key, text.encode(errors="replace"), hashlib.sha256).hexdigest()
 
 
 def is_loopback(host: str) -> bool:
@@ -117,17 +127,31 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_own_host(header: str, *, loopback: bool) -> bool:
-    """Tell whether a ``Host`` header may reach a page: one on loopback answers to names of this machine only (DNS rebinding)."""
-    name = urlsplit(f"//{header}").hostname if header else None
-    return name is not None and (not loopback or is_loopback(name))
+def is_local_name(header: str) -> bool:
+    """Tell whether a ``Host`` header is a name of this machine: any other that leads to loopback is DNS rebinding."""
+    try:
+        return is_loopback(urlsplit(f"//{header}").hostname or "")
+    except ValueError:
+        return False
 
 
 def is_same_origin(origin: str | None, fetch_site: str | None, host: str) -> bool:
     """Tell whether a form was sent from our own page, by what browsers say of it (``Origin``, ``Sec-Fetch-Site``)."""
-    if fetch_site is not None and fetch_site not in ("same-origin", "none"):
+    if origin is None or not host:
+        return fetch_site == "same-origin"
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
         return False
-    if origin is None:
-        return fetch_site is not None
-    parts = urlsplit(origin)
-    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    same = parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    return same and fetch_site in (None, "same-origin")
+
+
+def address_of(peer: str, forwarded_for: str) -> str:
+    """Return who sent a request: if a private address is the peer, whom the nearest router names last (``X-Forwarded-For``)."""
+    last = forwarded_for.rpartition(",")[2].strip()
+    try:
+        behind = ipaddress.ip_address(peer).is_private
+        return str(ipaddress.ip_address(last)) if behind and last else peer
+    except ValueError:
+        return peer

@@ -52,7 +52,7 @@ def _lines(told: Sequence[tuple[float, float]], now: float, peak: float) -> list
     stretches: list[list[str]] = []
     before = float("-inf")
     for at, value in told:
-        x = WIDTH * (1 - (now - at) / KEPT)
+        x = min(WIDTH, WIDTH * (1 - (now - at) / KEPT))  # clocks differ
         y = HEIGHT - (HEIGHT - 2) * (value / peak if peak else 0) - 1
         if at - before > HOLE:
             stretches.append([])

@@ -5,25 +5,39 @@ The rule: the only importer of jinja2; everything is escaped, and whatever Redis
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ingest.broker.dead_letter import DeadLetter
 from ingest.broker.gaps import GapRecord
 from ingest.telemetry.masking import mask_text
 from ingest.tools.findings import find, headline, is_well
-from ingest.tools.show import brief, duration, lag, number, printable, rate
+from ingest.tools.show import duration, lag, number, printable, rate
 from ingest.tools.views import FeedView, Overview
 from ingest.web.charts import HEIGHT, WIDTH, charts
-from ingest.web.eye import Sight
+from ingest.web.poller import Reading
 
 #: Characters of a text that a page shows.
 LONGEST = 20_000
 
-#: How bad a state is, for its colour; words say it too.
+#: Entries of a list on a feed's page.
+NEWEST = 50
+
+#: The parts of a page that live, each a template of its own in ``sections``.
+SECTIONS = {
+    "index": ("headline", "when", "findings", "feeds", "queues", "processes"),
+    "feed": ("headline", "when", "state", "charts", "happenings", "gaps"),
+    "gone": ("headline", "when"),
+}
+
+_LAST_WORD = re.compile(r"\S{0,500}\Z")
+
+#: How bad a state is, for its colour; words say it too. Any other is a warning.
 _TONES = {
     "READY": "good",
     "STANDBY": "quiet",
@@ -34,95 +48,100 @@ _TONES = {
 
 
 class Pages:
-    """Makes the pages of one server.
-
-    Parameters:
-      redis: where Redis is, as people may see it.
-    """
+    """Makes the pages of one server; ``redis`` is where Redis is, as people may see it."""
 
     def __init__(self, redis: str) -> None:
-        self._redis = redis
         self._templates = Environment(
             loader=PackageLoader("ingest.web"),
-            autoescape=select_autoescape(default=True),
+            autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.globals["redis"] = redis
         self._templates.filters |= {
-            "clock": _clock,
+            "clock": clock,
             "duration": duration,
             "lag": lag,
             "number": number,
             "rate": rate,
-            "brief": brief,
             "said": said,
             "tone": lambda state: _TONES.get(state, "warn"),
         }
 
     def whole(self, name: str, **values: Any) -> str:
         """Return a page by the name of its template."""
-        return self._templates.get_template(f"{name}.html").render(redis=self._redis, **values)
+        return self._templates.get_template(f"{name}.html").render(sections=SECTIONS.get(name, ()), **values)
 
     def sections(self, page: str, **values: Any) -> dict[str, str]:
-        """Return the parts of a page that live, by their ids: its template's blocks whose names begin with ``live_``."""
-        template = self._templates.get_template(f"{page}.html")
-        context = template.new_context({"redis": self._redis, **values})
-        return {
-            name.removeprefix("live_"): "".join(block(context))
-            for name, block in template.blocks.items()
-            if name.startswith("live_")
-        }
+        """Return the parts of a page that live, by their ids."""
+        return {name: self._templates.get_template(f"sections/{name}.html").render(**values) for name in SECTIONS[page]}
 
 
-def seen(sight: Sight) -> dict[str, Any]:
+def seen(reading: Reading) -> dict[str, Any]:
     """Return what every page shows of the whole."""
-    overview = sight.overview or Overview(at=0)
-    findings = find(overview) if sight.overview is not None else []
-    if sight.trouble:
-        silent = f" for {duration(sight.silent_for)}" if sight.silent_for >= 1 else ""
-        told, tone = f"Redis does not answer{silent}: {sight.trouble}", "bad"
-    elif sight.overview is None:
+    overview = reading.overview or Overview(at=0)
+    findings = find(overview) if reading.overview is not None else []
+    if reading.trouble:
+        told, tone = reading.trouble, "bad"
+    elif reading.overview is None:
         told, tone = "looking for the first time", "quiet"
     else:
         told, tone = headline(overview, findings), "good" if is_well(findings) else "bad"
-    return {"overview": overview, "findings": findings, "headline": told, "headline_tone": tone, "stale": bool(sight.trouble)}
-
-
-def seen_feed(sight: Sight, feed: FeedView, gaps: Sequence[GapRecord]) -> dict[str, Any]:
-    """Return what the page of one feed shows."""
-    at = sight.overview.at if sight.overview is not None else 0.0
     return {
-        **seen(sight),
+        "overview": overview,
+        "findings": findings,
+        "headline": told,
+        "headline_tone": tone,
+        "stale": bool(reading.trouble),
+        "silent_for": reading.silent_for,
+    }
+
+
+def seen_feed(reading: Reading, feed: FeedView, gaps: Sequence[GapRecord] | None) -> dict[str, Any]:
+    """Return what the page of one feed shows; ``gaps`` is None where they could not be read."""
+    at = reading.overview.at if reading.overview is not None else 0.0
+    return {
+        **seen(reading),
         "feed": feed,
         "charts": charts(feed.points, at),
         "chart_size": (WIDTH, HEIGHT),
-        "happenings": list(reversed(feed.happenings))[:50],
-        "gaps": list(reversed(gaps))[:50],
+        "happenings": feed.happenings[: -NEWEST - 1 : -1],
+        "gaps": gaps[: -NEWEST - 1 : -1] if gaps is not None else None,
     }
 
 
 def letter_fields(letter: DeadLetter) -> Mapping[str, Any]:
     """Return one dead letter as its page shows it."""
-    content = dict(letter.content or {})
-    options = dict(content.get("options") or {})
-    options.pop("traceback", None)
+    content = letter.content or {}
+    options = {name: value for name, value in dict(content.get("options") or {}).items() if name != "traceback"}
+    parts = {"Arguments": content.get("args"), "Keyword arguments": content.get("kwargs"), "Options": options}
     return {
         "letter": letter,
         "traceback": said(letter.traceback),
-        "arguments": said(repr(content.get("args", ""))) if letter.content is not None else "",
-        "options": said(repr(options)) if letter.content is not None else "",
+        "parts": {name: said(_json(value)) for name, value in parts.items() if value},
     }
 
 
 def said(text: object) -> str:
     """Return a text that others wrote, cut, masked and printable; its lines stay lines."""
-    lines = mask_text(str(text)[:LONGEST]).split("\n")
-    return "\n".join(printable(line) for line in lines)
+    whole = str(text)
+    # What is masked must be whole: the last word goes, too.
+    cut = whole if len(whole) <= LONGEST else _LAST_WORD.sub("", whole[:LONGEST])
+    shown = "\n".join(printable(line) for line in mask_text(cut).split("\n"))
+    return shown if cut is whole else f"{shown}\n… and {len(whole) - len(cut):,} characters more"
 
 
-def _clock(seconds: float) -> str:
-    """Return a wall-clock time (UTC)."""
-    if not seconds:
+def clock(seconds: float | None) -> str:
+    """Return a wall-clock time (UTC); "-" where there is none."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}" if seconds else "-"
+    except (ValueError, OverflowError, OSError):  # anybody may have written it
         return "-"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"cannot be shown: {type(error).__name__}"

@@ -4,6 +4,8 @@
   const address = document.body.dataset.live;
   if (!address || !window.EventSource) return;
   const warning = document.getElementById("connection");
+  const SILENT = 10000, AGAIN = 3000; // ms
+  let events = null, heard = Date.now();
 
   // Change only what differs, so that the focus, what is selected and what is read aloud stay.
   function morph(old, fresh) {
@@ -23,15 +25,33 @@
     before.slice(after.length).forEach((node) => node.remove());
   }
 
-  const events = new EventSource(address);
-  events.addEventListener("sections", (event) => {
+  function show(event) {
+    heard = Date.now();
     warning.hidden = true;
     for (const [id, html] of Object.entries(JSON.parse(event.data))) {
       const section = document.getElementById(id);
-      if (!section) continue;
-      const fresh = new DOMParser().parseFromString("<body>" + html, "text/html").body;
-      morphChildren(section, fresh);
+      // A document that was parsed like this runs no script.
+      if (section) morphChildren(section, new DOMParser().parseFromString("<body>" + html, "text/html").body);
     }
-  });
-  events.addEventListener("error", () => { warning.hidden = false; });
+  }
+
+  function connect() {
+    if (events) events.close();
+    events = new EventSource(address);
+    events.addEventListener("sections", show);
+    events.addEventListener("error", () => {
+      warning.hidden = false;
+      // Refused (a session that is over, too many pages): the browser does not try again by itself.
+      if (events.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN);
+    });
+  }
+
+  setInterval(() => {
+    const silent = Date.now() - heard;
+    if (silent > SILENT) warning.hidden = false;
+    if (silent > 3 * SILENT) { heard = Date.now() - SILENT; connect(); } // a connection that nobody ended, after a sleep
+  }, 1000);
+  addEventListener("pagehide", () => events.close());
+  addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+  connect();
 })();
