@@ -21,7 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "dramatiq_websocket_session"
 
 #: What is open to everybody, to log in with.
-_PUBLIC = ("/login", "/static/")
+_LOGIN, _STATIC = "/login", "/static/"
 
 #: Only something between the client and us says these.
 _BY_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -100,13 +100,14 @@ class Guard:
                 return _Refusal(429, "too many wrong tokens; wait a minute", (("retry-after", "60"),))
             reads = verdict is Verdict.RIGHT
         scope["visitor"] = Visitor(address, reads, session)
-        return None if reads or scope["path"].startswith(_PUBLIC) else _stranger(scope)
+        is_public = scope["path"] == _LOGIN or scope["path"].startswith(_STATIC)
+        return None if reads or is_public else _stranger(scope)
 
 
 def _stranger(scope: Scope) -> _Refusal:
     path = scope["path"]
     if scope["method"] in ("GET", "HEAD") and not path.startswith(("/api/", "/events")):
-        return _Refusal(303, "log in first", (("location", "/login"),))
+        return _Refusal(303, "log in first", (("location", _LOGIN),))
     return _Refusal(401, "log in first, or send the token (Authorization: Bearer)", (("www-authenticate", "Bearer"),))
 
 
