@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ingest.broker.history import KEPT, Point
-from ingest.tools.show import number
+from ingest.tools.show import duration, number
 
 WIDTH, HEIGHT = 300, 56
+
+#: Seconds that a picture spans at least; it grows with the history, up to an hour.
+SHORTEST = 300.0
 
 #: Points further apart (seconds) have a hole between them: nobody told anything.
 HOLE = 45.0
@@ -23,6 +26,7 @@ class Chart:
 
     title: str
     unit: str
+    seconds: float
     lines: Sequence[str]
     newest: str
     peak: str
@@ -30,7 +34,7 @@ class Chart:
 
 
 def charts(points: Sequence[Point], now: float) -> list[Chart]:
-    """Return rate, depth and lag of the hour before ``now`` (wall-clock seconds); of what nobody told there is no picture."""
+    """Return rate, depth and lag of the last hour before ``now`` (wall-clock seconds); what nobody told is left out."""
     drawn = [
         _chart("rate", "frames/s", points, now, lambda point: point.frames),
         _chart("depth", "messages", points, now, lambda point: float(point.depth)),
@@ -44,15 +48,16 @@ def _chart(title: str, unit: str, points: Sequence[Point], now: float, value: Ca
     if not told:
         return None
     peak, lowest, newest = max(v for _, v in told), min(v for _, v in told), told[-1][1]
-    words = f"{title}, last hour: now {_shown(newest)} {unit}, between {_shown(lowest)} and {_shown(peak)}"
-    return Chart(title, unit, _lines(told, now, peak), _shown(newest), _shown(peak), words)
+    seconds = min(float(KEPT), max(SHORTEST, now - told[0][0]))
+    words = f"{title}, last {duration(seconds)}: now {_shown(newest)} {unit}, between {_shown(lowest)} and {_shown(peak)}"
+    return Chart(title, unit, seconds, _lines(told, now, seconds, peak), _shown(newest), _shown(peak), words)
 
 
-def _lines(told: Sequence[tuple[float, float]], now: float, peak: float) -> list[str]:
+def _lines(told: Sequence[tuple[float, float]], now: float, seconds: float, peak: float) -> list[str]:
     stretches: list[list[str]] = []
     before = float("-inf")
     for at, value in told:
-        x = min(WIDTH, WIDTH * (1 - (now - at) / KEPT))  # clocks differ
+        x = min(WIDTH, WIDTH * (1 - (now - at) / seconds))  # clocks differ
         y = HEIGHT - (HEIGHT - 2) * (value / peak if peak else 0) - 1
         if at - before > HOLE:
             stretches.append([])

@@ -30,9 +30,9 @@ NEWEST = 50
 
 #: The parts of a page that live, each a template of its own in ``sections``.
 SECTIONS = {
-    "index": ("headline", "when", "findings", "feeds", "queues", "processes"),
-    "feed": ("headline", "when", "state", "charts", "happenings", "gaps"),
-    "gone": ("headline", "when"),
+    "index": ("spoken", "headline", "when", "findings", "feeds", "queues", "processes"),
+    "feed": ("spoken", "headline", "when", "state", "charts", "happenings", "gaps"),
+    "gone": ("spoken", "headline", "when"),
 }
 
 _LAST_WORD = re.compile(r"\S{0,500}\Z")
@@ -83,16 +83,20 @@ def seen(reading: Reading) -> dict[str, Any]:
     overview = reading.overview or Overview(at=0)
     findings = find(overview) if reading.overview is not None else []
     if reading.trouble:
-        told, tone = reading.trouble, "bad"
+        told, tone, spoken = reading.trouble, "bad", "no news at the moment"
     elif reading.overview is None:
-        told, tone = "looking for the first time", "quiet"
+        told, tone, spoken = "looking for the first time", "quiet", ""
+    elif is_well(findings):
+        told, tone, spoken = headline(overview, findings), "good", "all is well"
     else:
-        told, tone = headline(overview, findings), "good" if is_well(findings) else "bad"
+        # Without the times in the headline, which change every second: this is read aloud when it changes.
+        told, tone, spoken = headline(overview, findings), "bad", f"something is wrong: {findings[0].subject}"
     return {
         "overview": overview,
         "findings": findings,
         "headline": told,
         "headline_tone": tone,
+        "spoken": spoken,
         "stale": bool(reading.trouble),
         "silent_for": reading.silent_for,
     }

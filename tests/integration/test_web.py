@@ -26,7 +26,7 @@ from tests.support.command_line import run_command
 from tests.support.dead_letters import bury, dead_message, waiting
 from tests.support.fault_feeds import feeds_toml
 from tests.support.numbered import NumberedStream, numbered_server
-from tests.support.redis_server import Valkey
+from tests.support.redis_server import Valkey, running_valkey
 from tests.support.supervisor import SupervisorProcess
 from tests.support.waiting import wait_until
 from tests.support.web import TOKEN, WebProcess, text_of, visiting
@@ -41,12 +41,35 @@ def tell(valkey: Valkey, **feeds: dict[str, object]) -> None:
     publish_status(valkey.client(), "dramatiq", "supervisor", "host:1:x", told, final=True)
 
 
+@pytest.fixture(scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Valkey, WebProcess]]:
+    """A page for this machine, with a token, over a Redis of its own, for all tests of a process that leave it running."""
+    with running_valkey() as valkey, WebProcess(tmp_path_factory.mktemp("page"), valkey.url, WEB_TOKEN=TOKEN) as web:
+        yield valkey, web
+
+
 @pytest.fixture
-def page(tmp_path: Path, shared_valkey: Valkey) -> Iterator[WebProcess]:
-    """A page for this machine, with a token, that has looked once."""
+def redis_of_page(_server: tuple[Valkey, WebProcess]) -> Iterator[Valkey]:
+    valkey, _ = _server
+    valkey.client().flushall()
+    tell(valkey)
+    yield valkey
+    valkey.close_clients()
+
+
+@pytest.fixture
+def page(_server: tuple[Valkey, WebProcess], redis_of_page: Valkey) -> WebProcess:
+    """The shared page; it has seen the feed of `tell`."""
+    _, web = _server
+    wait_for(web, "trades")
+    return web
+
+
+@pytest.fixture
+def own_page(tmp_path: Path, shared_valkey: Valkey) -> Iterator[WebProcess]:
+    """A page of the test's own, to be ended."""
     tell(shared_valkey)
     with WebProcess(tmp_path, shared_valkey.url, WEB_TOKEN=TOKEN) as web:
-        wait_for(web, "trades")
         yield web
 
 
@@ -83,8 +106,8 @@ def test_a_real_feed_is_shown_paused_and_resumed(tmp_path: Path, shared_valkey: 
     assert len(re.findall(r"WARNING +web_acted act=pause feed=trades", web.log)) == 2
 
 
-def test_dead_letters_are_picked_shown_retried_and_deleted(page: WebProcess, shared_valkey: Valkey) -> None:
-    client = shared_valkey.client()
+def test_dead_letters_are_picked_shown_retried_and_deleted(page: WebProcess, redis_of_page: Valkey) -> None:
+    client = redis_of_page.client()
     errors = ("ValueError: no", "TimeoutError: late", "ValueError: <b>at redis://u:swordfish@h</b>", "KeyError: 1")
     bury(client, [(time.time() - 10 + n, dead_message(n, error=error)) for n, error in enumerate(errors)])
     with visiting(page.url, logged_in=True) as visitor:
@@ -116,15 +139,15 @@ def test_dead_letters_are_picked_shown_retried_and_deleted(page: WebProcess, sha
 
 
 def test_of_many_a_hundred_are_shown_and_no_more_are_looked_through_than_time_allows(
-    page: WebProcess, shared_valkey: Valkey
+    page: WebProcess, redis_of_page: Valkey
 ) -> None:
-    bury(shared_valkey.client(), ((1_790_000_000 + n, dead_message(n)) for n in range(5000)))
+    bury(redis_of_page.client(), ((1_790_000_000 + n, dead_message(n)) for n in range(5000)))
     with visiting(page.url) as visitor:
         shown = visitor.client.get("/dead-letters").text
         assert (shown.count("/dead-letter?"), "there are more" in shown) == (100, True)
         # What is asked for is an id in Redis; all need not be read for it.
         assert visitor.client.get("/dead-letter?queue=trades&id=message-4999").status_code == 404
-    broker = BrokerSettings(url=SecretStr(shared_valkey.url))
+    broker = BrokerSettings(url=SecretStr(redis_of_page.url))
     found = Backend(broker, patience=0).letters(Filter(exception="none of these"), 100)
     assert (list(found.letters), found.looked_at) == ([], 1)
     assert Backend(broker).letters(Filter(exception="none of these"), 100) == Found([])
@@ -142,8 +165,8 @@ def acting() -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def test_nobody_acts_without_a_session_its_csrf_token_and_our_own_page(page: WebProcess, shared_valkey: Valkey) -> None:
-    client = shared_valkey.client()
+def test_nobody_acts_without_a_session_its_csrf_token_and_our_own_page(page: WebProcess, redis_of_page: Valkey) -> None:
+    client = redis_of_page.client()
     bury(client, [(time.time(), dead_message(1))])
     Control(client, Keys("dramatiq"), "").pause("trades", "ann")
     before = client.hgetall("dramatiq:__paused__.")
@@ -233,8 +256,8 @@ def test_a_head_is_the_answer_without_its_content(page: WebProcess) -> None:
             assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_guesses_at_the_token_have_an_end(page: WebProcess) -> None:
-    with visiting(page.url) as visitor:
+def test_guesses_at_the_token_have_an_end(own_page: WebProcess) -> None:
+    with visiting(own_page.url) as visitor:
         guesses = [visitor.client.post("/login", data={"token": f"guess {n}"}, headers=visitor.own) for n in range(MOST_FAILURES)]
         assert {answer.status_code for answer in guesses} == {403}
         answer = visitor.client.post("/login", data={"token": TOKEN}, headers=visitor.own)
@@ -242,8 +265,8 @@ def test_guesses_at_the_token_have_an_end(page: WebProcess) -> None:
         forged = {"X-Forwarded-For": "203.0.113.9"}
         assert visitor.client.post("/login", data={"token": TOKEN}).status_code == 403  # from no page of ours
         assert visitor.client.post("/login", data={"token": TOKEN}, headers={**visitor.own, **forged}).status_code == 303
-    assert "web_login_refused address=127.0.0.1" in page.log
-    assert TOKEN not in page.log
+    assert "web_login_refused address=127.0.0.1" in own_page.log
+    assert TOKEN not in own_page.log
 
 
 def test_beyond_this_machine_reading_needs_the_token_too(tmp_path: Path, shared_valkey: Valkey) -> None:
@@ -262,11 +285,11 @@ def test_beyond_this_machine_reading_needs_the_token_too(tmp_path: Path, shared_
 
 
 def test_streams_end_with_the_server_and_a_client_that_does_not_read_harms_nobody(
-    page: WebProcess, shared_valkey: Valkey
+    own_page: WebProcess, shared_valkey: Valkey
 ) -> None:
-    port = urlsplit(page.url).port
+    port = urlsplit(own_page.url).port
     assert port is not None
-    with socket.create_connection(("127.0.0.1", port)) as slow, visiting(page.url) as visitor:
+    with socket.create_connection(("127.0.0.1", port)) as slow, visiting(own_page.url) as visitor:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         with visitor.client.stream("GET", "/events") as stream:
@@ -276,15 +299,15 @@ def test_streams_end_with_the_server_and_a_client_that_does_not_read_harms_nobod
             tell(shared_valkey, book=FEED)
             next(line for line in lines if "name=book" in line)
             before = time.monotonic()
-            assert page.stop() == 0
+            assert own_page.stop() == 0
             assert time.monotonic() - before < 5
             list(lines)  # ended in order: no error
-    assert "Traceback" not in page.log
+    assert "Traceback" not in own_page.log
 
 
-def test_ctrl_c_ends_it_too(page: WebProcess) -> None:
-    assert page.stop(number=signal.SIGINT) == 0
-    assert page.log.rstrip().endswith("web_stopped")
+def test_ctrl_c_ends_it_too(own_page: WebProcess) -> None:
+    assert own_page.stop(number=signal.SIGINT) == 0
+    assert own_page.log.rstrip().endswith("web_stopped")
 
 
 def test_it_starts_without_redis_says_so_and_recovers(tmp_path: Path, valkey: Valkey) -> None:

@@ -129,7 +129,7 @@ def test_it_fits_a_phone_in_dark_and_light_and_works_without_scripts(
                     assert width_of(page) == 375, path
                     colours += page.evaluate("() => [getComputedStyle(document.body).backgroundColor]") if path == "/" else []
             page.goto("/feed?group=&name=trades")
-            expect(page.get_by_role("img", name="rate, last hour: now")).to_be_visible()
+            expect(page.get_by_role("img", name="rate, last 59 min")).to_be_visible()
             assert page.locator("polyline").count() == 3
     with browsing(chromium, web.url, color_scheme="dark") as page:
         colours += page.evaluate("() => [getComputedStyle(document.body).backgroundColor]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingest.broker.history import KEPT, Point
-from ingest.web.charts import HEIGHT, HOLE, WIDTH, charts
+from ingest.web.charts import HEIGHT, HOLE, SHORTEST, WIDTH, charts
 
 NOW = 1_790_000_000.0
 
@@ -30,12 +30,21 @@ def test_an_hour_goes_from_left_to_right_and_the_peak_to_the_top() -> None:
     assert drawn(line)[0] == (0.0, HEIGHT - 1)
     assert drawn(line)[2][1] == 1.0
     assert (rate.newest, rate.peak) == ("100", "100")
-    assert rate.words == "rate, last hour: now 100 frames/s, between 0 and 100"
+    assert rate.words == "rate, last 1 h: now 100 frames/s, between 0 and 100"
 
 
 def test_the_newest_is_at_the_right_also_when_its_clock_is_ahead() -> None:
     [line] = charts(points((10, 1), (-30, 1)), NOW)[0].lines
     assert drawn(line)[-1][0] == WIDTH
+
+
+def test_a_history_that_has_just_begun_is_not_a_stroke_at_the_edge() -> None:
+    rate = charts(points((600, 1), (590, 2), (580, 3)), NOW)[0]
+    assert drawn(rate.lines[0])[0][0] == 0.0
+    assert rate.words.startswith("rate, last 10 min: ")
+    young = charts(points((20, 1), (10, 2)), NOW)[0]
+    assert young.words.startswith("rate, last 5 min: ")
+    assert drawn(young.lines[0])[0][0] == pytest.approx(WIDTH * (1 - 20 / SHORTEST))
 
 
 def test_where_nobody_told_anything_the_line_has_a_hole() -> None:

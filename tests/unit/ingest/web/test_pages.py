@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.web import text_of
 NOW = 1_790_000_000.0
 EVIL = "\"><script>alert('x')</script><b onclick=x>\x1b[31m\u202e"
 
+RUNS = Process(kind="supervisor", id="host:7:x", name="host:7", age=0.5)
 SHARED = {"reads": True, "session": True, "csrf": "c", "can_act": True, "notice": "", "live": "/events", "here": "index"}
 
 
@@ -125,10 +127,17 @@ def test_a_page_says_that_redis_is_silent_and_of_when_its_numbers_are(pages: Pag
     page = text_of(pages.whole("index", **SHARED, **seen(reading)))
     assert "Redis does not answer: refused" in page
     assert f"no news for 1 min 15 s; what is below is of {clock(NOW)} UTC" in page
-    headlines = [
-        pages.sections("index", **seen(reading_of(feed_of("a"), trouble="x", silent_for=at)))["headline"] for at in (1, 2)
-    ]
-    assert headlines[0] == headlines[1]  # what is read aloud does not change every second
+
+
+def test_what_is_read_aloud_changes_only_with_what_is_wrong(pages: Pages) -> None:
+    def spoken(**changes: Any) -> tuple[str, str]:
+        overview = Overview(at=NOW, feeds=[replace(feed_of("trades"), state="BACKING_OFF", **changes)], supervisors=[RUNS])
+        made = pages.sections("index", **seen(Reading(1, overview)))
+        return made["spoken"], made["headline"]
+
+    first, second = spoken(for_seconds=30.0), spoken(for_seconds=31.0)
+    assert first[0] == second[0] == "something is wrong: trades/trades"
+    assert first[1] != second[1]
 
 
 def test_before_the_first_look_there_is_a_page_too(pages: Pages) -> None:
@@ -148,8 +157,6 @@ def test_only_the_newest_are_listed() -> None:
 
 @pytest.mark.parametrize("position", [None, 0, "é", [1, {"a": None}]])
 def test_a_gap_may_have_any_position(pages: Pages, position: Any) -> None:
-    from dataclasses import replace
-
     feed = feed_of("trades")
     html = pages.sections("feed", **seen_feed(reading_of(feed), feed, [replace(gap_of("x"), position=position)]))["gaps"]
     assert (str(position) if position is not None else "-") in text_of(html)
