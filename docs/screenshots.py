@@ -88,7 +88,7 @@ def take(seconds: float, only: str) -> None:
         for command in (simulator, [*ingest, "run"], [*ingest, "run"], workers):
             stack.enter_context(_running(command, env, folder / "log"))
         time.sleep(seconds)
-        _page(folder, valkey.url)
+        _page(folder, env)
         if only == "web":
             return
         told = subprocess.run([*ingest, "status"], cwd=ROOT, env=env, capture_output=True, text=True, check=False).stdout
@@ -106,12 +106,13 @@ _SHOTS = {
 }
 
 
-def _page(folder: Path, redis_url: str) -> None:
+def _page(folder: Path, env: dict[str, str]) -> None:
     """Take the pictures of the web page."""
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("there is no chromium (Debian's package chromium)")
-    with WebProcess(folder, redis_url) as web, running_chromium(chromium) as browser:
+    settings = {name: env[name] for name in ("FEEDS_FILE", "SIMULATOR_URL", "SIMULATOR_SYMBOLS")}
+    with WebProcess(folder, env["REDIS_URL"], **settings) as web, running_chromium(chromium) as browser:
         for name, (path, width, height, scheme) in _SHOTS.items():
             with browsing(browser, web.url, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
                 page.goto(path)

@@ -249,8 +249,9 @@ class Site:
         address = _visitor(request).address
         verdict = self._access.check(form.get("token", "").strip(), address)
         if verdict is not Verdict.RIGHT:
-            log_event(logging.WARNING, "web_login_refused", {"address": address, "throttled": verdict is Verdict.THROTTLED})
             throttled = verdict is Verdict.THROTTLED
+            if not throttled:  # of those there may be any number
+                log_event(logging.WARNING, "web_login_refused", {"address": address})
             problem = "Too many wrong tokens; wait a minute." if throttled else "That is not the token."
             return self._page(request, "login", here="login", problem=problem, status=429 if throttled else 403)
         log_event(logging.INFO, "web_login", {"address": address})
