@@ -100,8 +100,8 @@ def take(seconds: float, only: str) -> None:
 
 #: Each picture: the page's address, how wide and high, in dark or light.
 _SHOTS = {
-    "light": ("/", 1200, 760, "light"),
-    "dark": ("/feed?group=&name=books", 1200, 760, "dark"),
+    "light": ("/", 1280, 760, "light"),
+    "dark": ("/feed?group=&name=books", 1280, 760, "dark"),
     "phone": ("/", 375, 760, "light"),
 }
 

@@ -19,6 +19,7 @@ from settings.environment import Environment, WebEnvironment
 from settings.problems import Problem
 
 if TYPE_CHECKING:
+    from ingest.telemetry.facts import Plain
     from ingest.web.app import Site
 
 #: Where the page listens where nobody says otherwise, and where a platform gives a port.
@@ -86,8 +87,8 @@ def run_web(feeds: Path | None, host: str | None, port: int | None) -> int:
         return 2
     configure_logging(environment.log_level, environment.log_format)
     site = _site(settings, token, loopback=loopback)
-    log_event(logging.INFO, "web_listening", {"url": address_url(sock), "acting": token is not None})
-    serve(site.app(), sock, site.end)
+    listening: dict[str, Plain] = {"url": address_url(sock), "acting": token is not None}
+    serve(site.app(), sock, lambda: log_event(logging.INFO, "web_listening", listening), site.end)
     log_event(logging.INFO, "web_stopped", {})
     return 0
 

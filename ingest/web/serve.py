@@ -59,8 +59,12 @@ def address_url(sock: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(app: App, sock: socket.socket, end: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``end`` is called then, for streams that would never end by themselves."""
+def serve(app: App, sock: socket.socket, begun: Callable[[], object], end: Callable[[], object]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    ``begun`` is called when requests are answered and signals heeded, ``end`` at the end, for streams that would never end by
+    themselves.
+    """
     config = uvicorn.Config(
         app,
         http=_Protocol,
@@ -75,12 +79,13 @@ def serve(app: App, sock: socket.socket, end: Callable[[], None]) -> None:
         limit_concurrency=MOST_CONNECTIONS,
         h11_max_incomplete_event_size=LARGEST_HEAD,
     )
-    _Server(config, end).run([sock])
+    _Server(config, begun, end).run([sock])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, end: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, begun: Callable[[], object], end: Callable[[], object]) -> None:
         super().__init__(config)
+        self._begun = begun
         self._end = end
 
     @contextlib.contextmanager
@@ -92,6 +97,10 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end()

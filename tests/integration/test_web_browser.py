@@ -131,7 +131,8 @@ def test_it_fits_a_phone_in_dark_and_light_and_works_without_scripts(
             page.goto("/feed?group=&name=trades")
             expect(page.get_by_role("img", name="rate, last 59 min")).to_be_visible()
             assert page.locator("polyline").count() == 3
-    with browsing(chromium, web.url, color_scheme="dark") as page:
+    with browsing(chromium, web.url, color_scheme="dark", viewport={"width": 1201, "height": 700}) as page:
+        assert width_of(page) == 1201  # the narrowest that has tables
         colours += page.evaluate("() => [getComputedStyle(document.body).backgroundColor]")
         assert colours == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
         contrast = page.evaluate("() => getComputedStyle(document.querySelector('.state.good, .state.quiet')).color")
