@@ -1,7 +1,8 @@
 """Takes the pictures in the docs from a system that really runs: an embedded Valkey, a simulated exchange, supervisors, workers.
 
-The rule: what is shown was measured. ``python docs/screenshots.py --seconds 200`` runs that long and writes ``images/top.svg``
-and the text in ``status.md``; the numbers differ each time, so no test compares them.
+The rule: what is shown was measured. ``python docs/screenshots.py --seconds 400`` runs that long and writes ``images/top.svg``,
+``images/web-*.png`` and the text in ``status.md``; ``--only web`` writes the page alone. The numbers differ each time, so no
+test compares them. Needs a Chromium on the path.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +31,9 @@ from ingest.testing import ScriptedConnection, ScriptedServer  # noqa: E402 - on
 from ingest.tools.top.app import TopApp  # noqa: E402
 from ingest.tools.watching import Watcher  # noqa: E402
 from settings.model import BrokerSettings  # noqa: E402
+from tests.support.browser import browsing, running_chromium  # noqa: E402
 from tests.support.redis_server import running_valkey  # noqa: E402
+from tests.support.web import WebProcess  # noqa: E402
 
 #: A feed that the server refuses, beside those of the demonstration.
 _REFUSED = """
@@ -62,7 +66,7 @@ def _running(command: list[str], env: dict[str, str], log: Path) -> Iterator[Non
         process.wait(30)
 
 
-def take(seconds: float) -> None:
+def take(seconds: float, only: str) -> None:
     """Run the system for so long, and take the pictures."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -84,11 +88,38 @@ def take(seconds: float) -> None:
         for command in (simulator, [*ingest, "run"], [*ingest, "run"], workers):
             stack.enter_context(_running(command, env, folder / "log"))
         time.sleep(seconds)
+        _page(folder, env)
+        if only == "web":
+            return
         told = subprocess.run([*ingest, "status"], cwd=ROOT, env=env, capture_output=True, text=True, check=False).stdout
         _put(DOCS / "status.md", told)
         broker = BrokerSettings(url=SecretStr(valkey.url))
         picture = _FONTS.sub("", asyncio.run(_picture(broker)))
         (DOCS / "images" / "top.svg").write_text(picture, encoding="utf-8")
+
+
+#: Each picture: the page's address, how wide and high, in dark or light.
+_SHOTS = {
+    "light": ("/", 1280, 760, "light"),
+    "dark": ("/feed?group=&name=books", 1280, 760, "dark"),
+    "phone": ("/", 375, 760, "light"),
+}
+
+
+def _page(folder: Path, env: dict[str, str]) -> None:
+    """Take the pictures of the web page."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("there is no chromium (Debian's package chromium)")
+    settings = {name: env[name] for name in ("FEEDS_FILE", "SIMULATOR_URL", "SIMULATOR_SYMBOLS")}
+    with WebProcess(folder, env["REDIS_URL"], **settings) as web, running_chromium(chromium) as browser:
+        for name, (path, width, height, scheme) in _SHOTS.items():
+            with browsing(browser, web.url, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+                page.goto(path)
+                page.get_by_text("lag").first.wait_for()
+                page.wait_for_timeout(3000)  # until rates are known
+                page.locator(".where").evaluate("at => { at.textContent = 'redis://127.0.0.1:6379/0 dramatiq' }")
+                page.screenshot(path=DOCS / "images" / f"web-{name}.png")
 
 
 async def _picture(broker: BrokerSettings) -> str:
@@ -112,5 +143,7 @@ def _put(page: Path, told: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Take the pictures of the docs.")
-    parser.add_argument("--seconds", type=float, default=200.0, help="how long the system runs before")
-    take(parser.parse_args().seconds)
+    parser.add_argument("--seconds", type=float, default=400.0, help="how long the system runs before")
+    parser.add_argument("--only", choices=["web", ""], default="", help="the pictures of the web page alone")
+    asked = parser.parse_args()
+    take(asked.seconds, asked.only)

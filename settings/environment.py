@@ -70,6 +70,36 @@ class Environment:
         )
 
 
+#: Characters that WEB_TOKEN must have at least: it is all that stands between the network and the queues.
+SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class WebEnvironment:
+    """PORT and WEB_TOKEN, which only the page reads; empty is the same as unset.
+
+    ``platform_port`` tells that a platform gives the port, and so wants it to be open to its router.
+    """
+
+    port: int | None = None
+    token: SecretStr | None = None
+    platform_port: bool = False
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> WebEnvironment:
+        """Return what the variables say; `SettingsError` with every problem of theirs."""
+        problems = []
+        port, token = environ.get("PORT", "").strip(), environ.get("WEB_TOKEN", "").strip()
+        if port and not _is_port(port):
+            problems.append(Problem("PORT", "must be a TCP port, 0 to 65535 (0: any that is free)"))
+        if token and not (len(token) >= SHORTEST_TOKEN and token.isascii() and token.isprintable() and " " not in token):
+            legal = f"must have {SHORTEST_TOKEN} characters or more, letters, digits and signs of ASCII"
+            problems.append(Problem("WEB_TOKEN", f"{legal}; one is made by: openssl rand -hex 24"))
+        if problems:
+            raise SettingsError(problems)
+        return cls(int(port) if port else None, SecretStr(token) if token else None, bool(port) and on_dyno(environ))
+
+
 def feeds_file(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the settings file that the environment names, or feeds.toml in the working directory."""
     return Path(environ.get("FEEDS_FILE") or "feeds.toml")

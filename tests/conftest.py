@@ -13,4 +13,5 @@ pytest_plugins = [
     "tests.support.user_code",
     "tests.support.workers_process",
     "tests.support.in_process",
+    "tests.support.browser",
 ]

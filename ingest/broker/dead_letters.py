@@ -125,14 +125,16 @@ class DeadLetters:
             while some := list(islice(ids, BATCH)):
                 yield queue, some
 
-    def get(self, queue: str, message_id: str) -> DeadLetter | None:
-        """Return the dead letter of this id in Redis, or else of this message id (then the whole queue may be read)."""
+    def get(self, queue: str, message_id: str, *, search: bool = True) -> DeadLetter | None:
+        """Return the dead letter of this id in Redis, or else, with ``search``, of this message id: then all may be read."""
         with translated(), self._client.pipeline(transaction=True) as pipe:
             pipe.zscore(self._keys.dead_letters(queue), message_id)
             pipe.hget(self._keys.dead_letter_data(queue), message_id)
             score, data = cast("tuple[float | None, bytes | None]", pipe.execute())
         if score is not None:
             return read_dead_letter(queue, message_id, score / 1000, data, self._encoder)
+        if not search:
+            return None
         return next((letter for letter in self._scan(queue, Filter()) if letter.message_id == message_id), None)
 
     def retry(self, queue: str, ids: Sequence[str]) -> int:

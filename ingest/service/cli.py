@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.service import record_commands, repair_commands
+from ingest.service import record_commands, repair_commands, web_command
 from ingest.service.loading import load_settings
 from ingest.version import project_version
 from settings import Settings, SettingsError
@@ -47,6 +47,7 @@ FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, resta
 
 record_commands.register(app)
 repair_commands.register(app)
+web_command.register(app)
 
 
 def main() -> None:

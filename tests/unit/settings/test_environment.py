@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sentry_sdk.utils import BadDsn, Dsn
 
-from settings.environment import Environment, feeds_file, on_dyno
+from settings.environment import Environment, WebEnvironment, feeds_file, on_dyno
 from settings.problems import SettingsError
 
 
@@ -81,3 +81,20 @@ def test_the_file_by_default():
 
 def test_a_dyno_says_so():
     assert [on_dyno(environ) for environ in ({}, {"DYNO": ""}, {"DYNO": "ingest.1"})] == [False, False, True]
+
+
+def test_the_page_listens_where_a_platform_says() -> None:
+    dyno = WebEnvironment.read({"PORT": "5000", "WEB_TOKEN": " 0123456789abcdef ", "DYNO": "web.1"})
+    assert (dyno.port, dyno.platform_port) == (5000, True)
+    assert dyno.token is not None
+    assert dyno.token.get_secret_value() == "0123456789abcdef"
+    assert "0123456789abcdef" not in repr(dyno)
+    assert WebEnvironment.read({"PORT": "5000"}).platform_port is False
+    assert WebEnvironment.read({"PORT": "", "WEB_TOKEN": "", "DYNO": "run.1"}) == WebEnvironment()
+
+
+def test_every_problem_of_the_page_is_told_and_no_token_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        WebEnvironment.read({"PORT": "65536", "WEB_TOKEN": "hunter2é" * 3})
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["PORT", "WEB_TOKEN"]
+    assert "hunter2" not in str(caught.value)
