@@ -92,20 +92,26 @@ class Tenure:
 
     def fenced(self, producer: str, leader: str = "") -> None:
         """Take that ``producer`` leads no more, and ``leader`` does; what this process holds is late from now on."""
-        self._lose(producer, leader, self._backlog.fence)
+        held = self._lose(producer, self._backlog.fence)
+        if held is not None:
+            self._publish(LeaseLost(telemetry_id=self._label, leader=leader, held=held))
+            self._tell()
 
     def resigned(self, producer: str) -> None:
-        """Take that the lease of ``producer`` was given back; what is held is late only where another is found to have led."""
-        self._lose(producer, "", lambda: len(self._backlog))
+        """Take that the lease of ``producer`` was given back, as was meant; what is held is late only where another has led."""
+        if self._lose(producer, lambda: len(self._backlog)) is not None:
+            self._tell()
 
-    def _lose(self, producer: str, leader: str, count_held: Callable[[], int]) -> None:
+    def _lose(self, producer: str, count_held: Callable[[], int]) -> int | None:
+        """Return how many messages are held, before another lead can be granted; None if it is lost already."""
         with self._lock:
             if self._chain is None or self._chain.producer != producer:
-                return
+                return None
             chain, self._chain = self._chain, None
             if self._entered != producer:
                 self._backlog.end(chain)  # the feed's thread has never seen it, and never will
-            held = count_held()
-        self._publish(LeaseLost(telemetry_id=self._label, leader=leader, held=held))
+            return count_held()
+
+    def _tell(self) -> None:
         self._changed()
         self.on_lost()
