@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 MOST = 4 * 1024 * 1024
 
+#: What ``st_blocks`` counts in, whatever the file system's own blocks are.
+_BLOCK = 512
+
 
 class Disk(NamedTuple):
     """Bytes of a file system: all of it, and what is free for us."""
@@ -42,12 +45,23 @@ class Ballast:
         try:
             if disk_of(self._path.parent).free < 2 * self.size:
                 return
-            # Random, because some file systems store nothing for zeros.
             self._path.touch(mode=0o600)
-            self._path.write_bytes(os.urandom(self.size))
+            self._fill()
             self.there = True
         except OSError:
             self.drop()
+
+    def _fill(self) -> None:
+        """Take the space: without a byte to write where the file system can, since a hundred feeds may begin at once."""
+        with self._path.open("r+b") as file:
+            with suppress(OSError, AttributeError):  # not every file system and platform has it
+                os.posix_fallocate(file.fileno(), 0, self.size)
+            stat = os.fstat(file.fileno())
+            if stat.st_size == self.size and stat.st_blocks * _BLOCK >= self.size:
+                return
+            # Random, because some file systems store nothing for zeros, nor for what is promised only.
+            file.truncate(0)
+            file.write(os.urandom(self.size))
 
     def drop(self) -> None:
         """Give its space to whoever needs it now."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
+
+import pytest
 
 from ingest.delivery.ballast import MOST, Ballast, disk_of
 from tests.support.spools import small_disk
@@ -18,6 +21,27 @@ def test_a_large_disk_has_four_mebibytes_of_it(tmp_path):
     ballast.drop()
     assert (ballast.there, list(tmp_path.iterdir())) == (False, [])
     ballast.drop()
+
+
+@pytest.mark.parametrize("promised", ["refused", "nothing"])
+def test_where_the_file_system_only_promises_space_it_is_written(tmp_path, monkeypatch, promised):
+    def fallocate(fd: int, offset: int, size: int) -> None:
+        if promised == "refused":
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        os.ftruncate(fd, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    Ballast(tmp_path / "x.ballast").make()
+    stat = (tmp_path / "x.ballast").stat()
+    assert stat.st_size == MOST
+    assert len(set((tmp_path / "x.ballast").read_bytes()[:4096])) > 100, "nothing that could be stored as a hole"
+
+
+def test_its_space_is_really_taken_and_it_is_for_its_owner_alone(tmp_path):
+    Ballast(tmp_path / "x.ballast").make()
+    stat = (tmp_path / "x.ballast").stat()
+    assert stat.st_blocks * 512 >= MOST
+    assert stat.st_mode & 0o077 == 0
 
 
 def test_a_file_of_another_size_is_none(tmp_path):
