@@ -1,7 +1,7 @@
 -- Keeps what the supervisors of a feed share: who leads it, who its producers are, and how far each has come.
 --
 -- KEYS
---   1  $ns:__feed__.$group.$feed   a hash (renew takes several such keys):
+--   1  $ns:__feed__.$group.$feed   a hash (take, renew and release act on several such keys in one call):
 --        format         version of what is kept here (keys.py)
 --        leader         producer of the acquisition that leads; "" or absent: nobody
 --        until          ms of Redis's clock up to which the leader need not renew
@@ -18,32 +18,32 @@
 --      It has no expiry while the feed is led, so that eviction of keys that expire passes it by. It expires 30 days after
 --      an orderly release that leaves no producer, and 30 days after its last use where nobody leads (here and in enqueue.lua).
 -- ARGV
---   1  operation, then its arguments:
+--   1  operation, then its arguments; what is in ()* comes once for each key, and so does what is answered (-> each):
 --
--- take producer ttl_ms seen_leader seen_beat what format again
+-- take format again (producer ttl_ms seen_leader seen_beat what)*
 --      Makes `producer` the leader if nobody leads, if it leads already, if the leader's time is over, or if leader and beat
 --      are still those named: the caller has watched them stand still for ttl_ms, or knows that process to be dead.
---      -> {"taken", epoch, before, seen, position, seq of before, safe}   (`seen` as it was; all "" where there is nothing)
+--      -> each {"taken", epoch, before, seen, position, seq of before, safe}   (`seen` as it was; all "" where there is nothing)
 --       | {"held", leader, beat} | {"other", leader, beat}: somebody leads; "other" reads something else under this name
 --       | {"spent", "", ""}: the producer has led, and another has since: it never leads again, though nobody leads now, or
 --         what it still holds would come after what the other read
+--       | {"error", text}: of this key alone
 --      `again` = "1": the producer led before Redis forgot; its position is left for `attach` to begin with.
 -- renew ttl_ms (producer position safe)*      "fenced" also where nobody leads, but another has led since
---      Three a key; a position or safe of "" leaves it as it is. -> for each: {"ok", seq or ""} | {"fenced", leader} | {"gone", ""}: nobody leads
+--      A position or safe of "" leaves it as it is. -> each {"ok", seq or ""} | {"fenced", leader} | {"gone", ""}: nobody leads
 -- attach producer nonce base format -> {"known", prefix, seq} | {"unknown", "", "0"}
 --      Makes every earlier call of the producer void, by a fresh nonce, and tells how far it has come. A producer that Redis
 --      does not know begins at `base`; with base "" it is "unknown" and nothing is written, because a Redis that forgot must
 --      not look healthy after a lost reply.
 -- done producer -> 1 | 0
 --      Forgets a producer that has nothing more to send, and with the last one the hash, unless the feed was ever led.
--- release producer position safe -> 1 | 0
+-- release (producer position safe)* -> each {"ok", 1} | {"ok", 0} | {"error", text}: of this key alone
 --      Lets another take the lead at once; 0 if `producer` does not lead.
 
 local UNUSED_MS = 2592000000
 local OLD_EPOCHS = 1000
 
-local operation, producer = ARGV[1], ARGV[2]
-local feed = KEYS[1]
+local operation = ARGV[1]
 
 local function now_ms()
   local time = redis.call("TIME")
@@ -58,7 +58,7 @@ local function is_somebody(leader)
   return leader and leader ~= ""
 end
 
-local function producers()
+local function producers(feed)
   local found = {}
   for _, field in ipairs(redis.call("HKEYS", feed)) do
     if string.sub(field, 1, 2) == "p." then
@@ -68,8 +68,8 @@ local function producers()
   return found
 end
 
-local function forget_old_producers(epoch)
-  for _, field in ipairs(producers()) do
+local function forget_old_producers(feed, epoch)
+  for _, field in ipairs(producers(feed)) do
     local of = tonumber(string.match(redis.call("HGET", feed, field), "^(%d+):"))
     if of and of < epoch - OLD_EPOCHS then
       redis.call("HDEL", feed, field)
@@ -77,22 +77,37 @@ local function forget_old_producers(epoch)
   end
 end
 
-local function seq_of(name)
+local function seq_of(feed, name)
   local through, seq = string.match(redis.call("HGET", feed, "through") or "", "^(.*):(%d+)$")
   return string.match(redis.call("HGET", feed, "p." .. name) or "", "(%d+)$") or (through == name and seq) or ""
 end
 
 -- Whether another has led since `name`, given who led last.
 local function overtaken(last, name)
-  return is_somebody(last) and last ~= (name or producer)
+  return is_somebody(last) and last ~= name
 end
 
-local function take()
-  local ttl, seen_leader, seen_beat, what, format, again = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+-- Acts on every key, given where its arguments begin (the first key's at `first`, so many each): what is wrong with one feed's
+-- key costs that feed alone.
+local function each(first, count, act)
+  local replies = {}
+  for number, feed in ipairs(KEYS) do
+    local well, reply = pcall(act, feed, first + count * (number - 1))
+    if not well then
+      reply = {"error", type(reply) == "table" and reply.err or tostring(reply)}  -- a table since Redis 7
+    end
+    replies[number] = reply
+  end
+  return replies
+end
+
+local function take(feed, at)
+  local format, again = ARGV[2], ARGV[3]
+  local producer, ttl, seen_leader, seen_beat, what = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local held = redis.call("HMGET", feed, "leader", "until", "beat", "epoch", "what", "last", "before", "seen", "position", "safe")
   local leader, beat, now = held[1], held[3], now_ms()
   local mine = leader == producer
-  if overtaken(held[6]) and (again == "1" or redis.call("HEXISTS", feed, "p." .. producer) == 1) then
+  if overtaken(held[6], producer) and (again == "1" or redis.call("HEXISTS", feed, "p." .. producer) == 1) then
     return {"spent", "", ""}
   end
   if is_somebody(leader) and not mine and now < tonumber(held[2] or "0") and not (leader == seen_leader and beat == seen_beat) then
@@ -104,7 +119,7 @@ local function take()
     if held[6] ~= producer then
       before = held[6] or ""
     end
-    forget_old_producers(tonumber(epoch))
+    forget_old_producers(feed, tonumber(epoch))
   end
   redis.call("HSET", feed, "format", format, "leader", producer, "until", digits(now + ttl), "seen", digits(now), "what", what)
   redis.call("HSET", feed, "last", producer, "before", before)
@@ -113,7 +128,7 @@ local function take()
     redis.call("HSETNX", feed, "p." .. producer, epoch .. "::0")
   end
   redis.call("PERSIST", feed)
-  return {"taken", epoch, before, held[8] or "", held[9] or "", seq_of(before), held[10] or ""}
+  return {"taken", epoch, before, held[8] or "", held[9] or "", seq_of(feed, before), held[10] or ""}
 end
 
 local function renew()
@@ -142,14 +157,14 @@ local function renew()
   return replies
 end
 
-local function expire_unless_led()
+local function expire_unless_led(feed)
   if not is_somebody(redis.call("HGET", feed, "leader")) then
     redis.call("PEXPIRE", feed, UNUSED_MS)
   end
 end
 
-local function attach()
-  local nonce, base, format = ARGV[3], ARGV[4], ARGV[5]
+local function attach(feed)
+  local producer, nonce, base, format = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
   local field = "p." .. producer
   local held = redis.call("HMGET", feed, "epoch", field)
   if not held[2] and base == "" then
@@ -158,12 +173,13 @@ local function attach()
   local position = held[2] and string.match(held[2], "(%d+)$") or base
   local prefix = (held[1] or "0") .. ":" .. nonce .. ":"
   redis.call("HSET", feed, "format", format, field, prefix .. position)
-  expire_unless_led()
+  expire_unless_led(feed)
   return {"known", prefix, position}
 end
 
-local function done()
-  local seq = seq_of(producer)
+local function done(feed)
+  local producer = ARGV[2]
+  local seq = seq_of(feed, producer)
   if seq ~= "" and redis.call("HGET", feed, "last") == producer then
     redis.call("HSET", feed, "through", producer .. ":" .. seq)
   end
@@ -174,32 +190,33 @@ local function done()
   return known
 end
 
-local function release()
+local function release(feed, at)
+  local producer, position, safe = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if redis.call("HGET", feed, "leader") ~= producer then
-    return 0
+    return {"ok", 0}
   end
   redis.call("HSET", feed, "leader", "", "until", "0", "seen", digits(now_ms()))
-  if ARGV[4] ~= "" then
-    redis.call("HSET", feed, "safe", ARGV[4])
+  if safe ~= "" then
+    redis.call("HSET", feed, "safe", safe)
   end
-  if ARGV[3] ~= "" then
-    redis.call("HSET", feed, "position", ARGV[3])
+  if position ~= "" then
+    redis.call("HSET", feed, "position", position)
   end
-  if #producers() == 0 then
+  if #producers(feed) == 0 then
     redis.call("PEXPIRE", feed, UNUSED_MS)
   end
-  return 1
+  return {"ok", 1}
 end
 
 if operation == "take" then
-  return take()
+  return each(4, 5, take)
 elseif operation == "renew" then
   return renew()
 elseif operation == "attach" then
-  return attach()
+  return attach(KEYS[1])
 elseif operation == "done" then
-  return done()
+  return done(KEYS[1])
 elseif operation == "release" then
-  return release()
+  return each(2, 3, release)
 end
 return redis.error_reply("ERR unknown operation " .. operation)

@@ -14,6 +14,7 @@ import redis
 from ingest.broker.clients import refusal, translated
 from ingest.broker.keys import FORMAT, Keys
 from ingest.broker.scripts import LEASE
+from ingest.errors import BrokerRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,17 @@ class Spent(NamedTuple):
     """The producer has led, and another has led since: it never does again."""
 
 
+class Bid(NamedTuple):
+    """A lease to take for ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise."""
+
+    feed: str
+    producer: str
+    terms: Terms
+    seen: Held | None = None
+
+
 class Renewal(NamedTuple):
-    """A lease to renew; ``position`` is what the feed's session says of its place, as JSON, "" if nothing new.
+    """A lease to renew, or to give back; ``position`` is what the feed's session says of its place, as JSON, "" if nothing new.
 
     ``safe_us``: all that was read before that moment (wall-clock microseconds) is in its queue, or on disk.
     """
@@ -75,16 +85,24 @@ class Renewed(NamedTuple):
     leader: str = ""
 
 
-def take_arguments(producer: str, terms: Terms, seen: Held | None, *, again: bool = False) -> tuple[str, ...]:
-    """Return what lease.lua wants for a `take`."""
-    leader, beat = (seen.leader, seen.beat) if seen is not None else ("", "")
-    return ("take", producer, terms.milliseconds, leader, beat, terms.what, str(FORMAT), "1" if again else "")
+#: What became of a bid; an error is that of this feed alone.
+Answer = Taken | Held | Spent | BrokerRefused
+
+
+def take_arguments(bids: Sequence[Bid], *, again: bool = False) -> tuple[str, ...]:
+    """Return what lease.lua wants for a `take`; ``again``: Redis has forgotten that these led."""
+    wanted: list[str] = []
+    for bid in bids:
+        leader, beat = (bid.seen.leader, bid.seen.beat) if bid.seen is not None else ("", "")
+        wanted += (bid.producer, bid.terms.milliseconds, leader, beat, bid.terms.what)
+    return ("take", str(FORMAT), "1" if again else "", *wanted)
 
 
 class Leases:
     """The leases of one supervisor's feeds; not for several threads at once.
 
-    All raise `ingest.errors.BrokerError`, after which nobody knows whether the call was executed: it may be made again.
+    All take many feeds, and what Redis has against one of them is that one's answer. What they raise is of the whole call, an
+    `ingest.errors.BrokerError`, after which nobody knows whether it was executed: it may be made again.
     """
 
     def __init__(self, client: redis.Redis, keys: Keys, group: str, seconds: float) -> None:
@@ -93,23 +111,20 @@ class Leases:
         self._group = group
         self.seconds = seconds
 
-    def take(self, feed: str, producer: str, terms: Terms, seen: Held | None = None) -> Taken | Held | Spent:
-        """Try to lead with ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise."""
-        answer = self._eval([feed], *take_arguments(producer, terms, seen))
-        try:
-            return _taken(answer)
-        except ValueError as error:  # somebody else has written there; it is this feed's trouble alone
-            raise refusal(f"what is kept of feed {feed} is not ours: {error}") from error
+    def take(self, bids: Sequence[Bid]) -> list[Answer]:
+        """Try for all these leads in one call; the answers come in the same order."""
+        answers = self._eval([bid.feed for bid in bids], *take_arguments(bids))
+        return [_answer(bid.feed, answer) for bid, answer in zip(bids, answers, strict=True)]
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Renew all in one call; the answers come in the same order."""
-        told = [value for each in renewals for value in (each.producer, each.position, _known(each.safe_us))]
-        answers = self._eval([each.feed for each in renewals], "renew", f"{self.seconds * 1000:.0f}", *told)
+        answers = self._eval([each.feed for each in renewals], "renew", f"{self.seconds * 1000:.0f}", *_told(renewals))
         return [_renewed(*answer) for answer in answers]
 
-    def release(self, feed: str, producer: str, position: str = "", safe_us: int = 0) -> bool:
-        """Give the lead back; False if it was not ours any more."""
-        return bool(self._eval([feed], "release", producer, position, _known(safe_us)))
+    def release(self, renewals: Sequence[Renewal]) -> list[bool | BrokerRefused]:
+        """Give these leads back in one call; False where one was not ours any more."""
+        answers = self._eval([each.feed for each in renewals], "release", *_told(renewals))
+        return [bool(value) if status == b"ok" else _error(value) for status, value in answers]
 
     def _eval(self, feeds: Sequence[str], *arguments: str) -> Any:
         keys = [self._keys.feed(self._group, feed) for feed in feeds]
@@ -117,8 +132,21 @@ class Leases:
             return self._script(keys, arguments)  # by its digest; where Redis does not know it, it is loaded first
 
 
-def _known(moment_us: int) -> str:
-    return str(moment_us) if moment_us else ""
+def _told(renewals: Sequence[Renewal]) -> list[str]:
+    return [value for each in renewals for value in (each.producer, each.position, str(each.safe_us or ""))]
+
+
+def _error(text: bytes) -> BrokerRefused:
+    return refusal(text.decode(errors="replace"))
+
+
+def _answer(feed: str, answer: list[bytes]) -> Answer:
+    if answer[0] == b"error":
+        return _error(answer[1])
+    try:
+        return _taken(answer)
+    except ValueError as error:  # somebody else has written there
+        return refusal(f"what is kept of feed {feed} is not ours: {error}")
 
 
 def _taken(answer: list[bytes]) -> Taken | Held | Spent:

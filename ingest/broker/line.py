@@ -20,7 +20,7 @@ import redis
 from ingest.broker.clients import refusal, translate
 from ingest.broker.gaps import record_arguments
 from ingest.broker.keys import FORMAT, Keys
-from ingest.broker.lease import Terms, take_arguments
+from ingest.broker.lease import Bid, Terms, take_arguments
 from ingest.broker.lending import Borrower, Connection
 from ingest.broker.limits import Limits
 from ingest.broker.packing import BatchPacker, Message, Position, command, queues_of
@@ -77,6 +77,7 @@ class Line:
     ) -> None:
         self._borrower = borrower
         self._keys = keys
+        self._feed = feed
         self._feed_key = keys.feed(group, feed)
         self._terms = terms or Terms()
         self._gap_arguments = gap_arguments or partial(record_arguments, keys, group)
@@ -124,7 +125,10 @@ class Line:
         status, _ = self._lease("renew", self._terms.milliseconds, leader, "", "")[0]
         if status != b"gone":
             return bool(status == b"ok")
-        return bool(self._lease(*take_arguments(leader, self._terms, None, again=True))[0] == b"taken")
+        ((status, detail, *_),) = self._lease(*take_arguments([Bid(self._feed, leader, self._terms)], again=True))
+        if status == b"error":
+            raise refusal(detail.decode(errors="replace"))
+        return bool(status == b"taken")
 
     def _lease(self, *arguments: str) -> Any:
         self._send(command("EVAL", LEASE.source, "1", self._feed_key, *arguments))

@@ -137,10 +137,18 @@ class Backlog:
             self._chains.propose(producer)
 
     def open(self, producer: str, epoch: int) -> Chain:
-        """Begin the chain of a producer that leads, after all others."""
+        """Begin the chain of a producer that leads, after all others.
+
+        It is written down by then; whoever publishes brings that to the disk with the next `tidy`, before the first message.
+        """
         with self._changed:
-            self._wake()
+            self._untidy, self._tidied_at = True, self._clock() - _TIDY_INTERVAL
             return self._chains.open(producer, epoch)
+
+    def look(self) -> bool:
+        """Tell whether processes that are dead by now left something in the folder to `adopt`; costs no disk."""
+        with self._changed:
+            return self._store is not None and self._store.look()
 
     def adopt(self) -> bool:
         """Take in what processes that are dead by now left in the folder; tell whether there was anything."""
@@ -286,12 +294,15 @@ class Backlog:
         if room:
             self.on_room()
 
-    def wait(self, timeout: float) -> None:
-        """Wait until there is something to take, or to `tidy`, or somebody wakes us, at most ``timeout`` seconds."""
+    def wait(self, timeout: float, *, for_messages: bool = True) -> None:
+        """Wait until there is something to take, or to `tidy`, or somebody wakes us, at most ``timeout`` seconds.
+
+        Not ``for_messages``: what there is to take may not be taken yet.
+        """
         with self._changed:
             if self._is_untidy():
                 timeout = min(timeout, _TIDY_INTERVAL)
-            self._changed.wait_for(lambda: self._woken or self._closed or self._has_waiting(), timeout)
+            self._changed.wait_for(lambda: self._woken or self._closed or (for_messages and self._has_waiting()), timeout)
             self._woken = False
 
     def wake(self) -> None:

@@ -5,31 +5,25 @@ The rule: it only looks, and only at files that no running process has; what can
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
-from ingest.delivery.spool_lock import try_lock
+from ingest.delivery.spool_lock import slots_in, try_lock
 from ingest.errors import SpoolError
-
-_NAME = re.compile(r"(.+)\.(0|[1-9]\d*)\.spool")
 
 
 def left_over(directory: Path, feeds: Collection[str]) -> dict[str, int]:
     """Return how many messages wait in a folder for feeds other than ``feeds``, by their names."""
     found: Counter[str] = Counter()
     try:
-        names = sorted(os.listdir(directory))
-    except OSError:
+        slots = slots_in(directory)
+    except SpoolError:
         return {}
-    for name in names:
-        match = _NAME.fullmatch(name)
-        if match is not None and match[1] not in feeds:
-            found[match[1]] += _waiting(directory, match[1], int(match[2]))
+    for feed in sorted(slots.keys() - set(feeds)):
+        found[feed] = sum(_waiting(directory, feed, slot) for slot in slots[feed])
     return dict(+found)
 
 

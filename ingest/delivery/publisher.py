@@ -154,7 +154,7 @@ class Publisher:
         leader = self._authority(chain) if chain is not None else None
         if chain is None or leader is None:
             self._let_go()
-            self._backlog.wait(self._idle)
+            self._backlog.wait(self._idle, for_messages=False)
             return
         self._follow(chain, leader)
         try:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from ingest.clock import wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool_file import Fsync, SpoolFile
-from ingest.delivery.spool_lock import SlotLock, lock_lowest, slots_in_use, try_lock
-from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer, save
+from ingest.delivery.spool_lock import SlotLock
+from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 
 #: Set aside are at most so many messages; of more, the oldest go.
@@ -53,7 +53,8 @@ class Spool:
         self._max_bytes = max_bytes
         self._producers: dict[str, Producer] = {}
         self._last_run = 0
-        self._unsaved: set[str] = set()  # producers that the file does not know as they are
+        self._unsaved: set[str] = set()  # producers that the file does not, or not durably, know as they are
+        self._leader_unsaved = False
         self._taken_gaps = 0
         self._closed = False
         self._file = SpoolFile(lock.path, fsync)
@@ -93,15 +94,21 @@ class Spool:
             return
         self._save([Producer(self._last_run + 1, producer)])
 
-    def taken(self, producer: str, epoch: int) -> None:
-        """Store, durably, that a candidate has the lease."""
-        self._save([replace(self._producers[producer], epoch=epoch)])
+    def lead(self, producer: str, epoch: int, forgotten: Sequence[str] = ()) -> None:
+        """Store who leads while this process has the file, and forget some of which nothing is stored.
 
-    def note_leader(self, producer: str) -> None:
-        """Store, durably, which producer leads while this process has the file; its own messages may be in another."""
-        insert = "INSERT OR REPLACE INTO leader VALUES (1, ?)"
-        self._file.write(lambda connection: connection.execute(insert, (producer,)), durable=True, ballast=True)
-        self.leader = producer
+        With its epoch, if it is in this file: its own messages may be in another. It is durable at once where messages wait:
+        without it, they would count as overtaken after a power cut. Else by the next `flush`: a hundred feeds may change their
+        leader at once.
+        """
+        if producer in self._producers:
+            self._producers[producer] = replace(self._producers[producer], epoch=epoch)
+            self._unsaved.add(producer)
+        self.leader, self._leader_unsaved = producer, True
+        self._unsaved.difference_update(forgotten)
+        waiting = self._rows.totals()
+        durable = any(one.run in waiting and not one.late for one in self._producers.values())
+        self._write_unsaved([self._producers.pop(each).run for each in forgotten], durable=durable)
 
     def mark_late(self, producers: Iterable[str]) -> None:
         """Store, durably, that what is held of these comes late."""
@@ -220,11 +227,15 @@ class Spool:
         self._unsaved.update(one.id for one in producers)
         self._write_unsaved()
 
-    def _write_unsaved(self) -> None:
-        if self._unsaved:
-            unsaved = [one for one in self._producers.values() if one.id in self._unsaved]
-            self._file.write(lambda connection: save(connection, unsaved), durable=True, ballast=True)
+    def _write_unsaved(self, forgotten: Sequence[int] = (), *, durable: bool = True) -> None:
+        """Write, in one transaction, what the file does not know yet, and delete these runs; if not durably, once more later."""
+        if not (self._unsaved or self._leader_unsaved or forgotten):
+            return
+        unsaved = [one for one in self._producers.values() if one.id in self._unsaved]
+        self._rows.save(unsaved, self.leader if self._leader_unsaved else None, forgotten, durable=durable)
+        if durable:
             self._unsaved.clear()
+            self._leader_unsaved = False
 
     def _check_room(self) -> None:
         if self.size >= self._max_bytes:
@@ -239,14 +250,18 @@ class Spool:
 
     def _begin_anew(self, *, keep_old: bool) -> Path | None:
         tables = {"producer": [one.row() for one in self._producers.values()]}
-        for name in ("gap", "rejected", "leader"):
+        if self.leader:
+            tables["leader"] = [(1, self.leader)]
+        for name in ("gap", "rejected"):
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
         self._rows.emptied()
         self._unsaved.update(self._producers)
         self._taken_gaps = 0
+        self._leader_unsaved = bool(self.leader)
         aside = self._file.begin_anew(tables, keep_old=keep_old)
         self._unsaved.clear()
+        self._leader_unsaved = False
         return aside
 
     def _prune(self) -> bool:
@@ -264,35 +279,8 @@ class Spool:
         return not self._producers and not self.holds_gaps and not self._file.rows("SELECT 1 FROM rejected LIMIT 1")
 
 
-def acquire(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync) -> Spool:
-    """Open the lowest slot of a feed that no running process has."""
-    return _opened(lock_lowest(directory, feed), max_bytes, fsync)
-
-
-def adopt(directory: Path, feed: str, *, max_bytes: int, fsync: Fsync) -> list[Spool]:
-    """Open every other slot that ended processes have left something in, lowest first."""
-    adopted: list[Spool] = []
-    try:
-        for slot in slots_in_use(directory, feed):
-            lock = try_lock(directory, feed, slot)
-            if lock is None:
-                continue
-            if not lock.path.exists():  # its owner has just removed it
-                lock.release()
-                continue
-            spool = _opened(lock, max_bytes, fsync)
-            if spool.producers() or spool.holds_gaps or spool.set_aside_at_open:
-                adopted.append(spool)
-            else:
-                spool.close()
-    except SpoolError:
-        for spool in adopted:
-            spool.close()
-        raise
-    return adopted
-
-
-def _opened(lock: SlotLock, max_bytes: int, fsync: Fsync) -> Spool:
+def opened(lock: SlotLock, *, max_bytes: int, fsync: Fsync) -> Spool:
+    """Open the spool of a slot; the lock is let go of if that fails."""
     try:
         return Spool(lock, max_bytes=max_bytes, fsync=fsync)
     except BaseException:

@@ -9,13 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 
+from ingest.clock import Monotonic, monotonic
 from ingest.errors import SpoolUnusable
 
 #: More supervisors than that do not share a feed; something else holds the locks.
 MOST_SLOTS = 100
+
+#: Seconds for which one listing of a folder is good: less than the pause between two looks of a feed.
+LISTING_AGE = 0.2
+
+_NAME = re.compile(r"(.+)\.(0|[1-9]\d*)\.spool", re.DOTALL)
 
 
 class SlotLock:
@@ -65,11 +72,34 @@ def try_lock(directory: Path, feed: str, slot: int) -> SlotLock | None:
     return SlotLock(directory, feed, slot, fd)
 
 
-def slots_in_use(directory: Path, feed: str) -> Iterator[int]:
-    """Yield the slots that have a database, lowest first."""
-    name = re.compile(rf"{re.escape(feed)}\.(0|[1-9]\d*)\.spool")
+class Listing:
+    """The slots in one folder that have a database, of all feeds: it is listed once for all who ask within a moment."""
+
+    def __init__(self, directory: Path, clock: Monotonic = monotonic) -> None:
+        self.directory = directory
+        self._clock = clock
+        self._lock = Lock()
+        self._slots: Mapping[str, Sequence[int]] = {}
+        self._listed_at: float | None = None
+
+    def slots(self, feed: str) -> Sequence[int]:
+        """Return the slots of a feed, lowest first; `SpoolUnusable` if the folder cannot be listed."""
+        with self._lock:
+            now = self._clock()
+            if self._listed_at is None or now - self._listed_at >= LISTING_AGE:
+                self._slots, self._listed_at = slots_in(self.directory), now
+            return self._slots.get(feed, ())
+
+
+def slots_in(directory: Path) -> dict[str, list[int]]:
+    """Return the slots that have a database, lowest first, by their feeds."""
     try:
-        found = [name.fullmatch(entry) for entry in os.listdir(directory)]
+        names = os.listdir(directory)
     except OSError as error:
         raise SpoolUnusable(str(directory), f"cannot be listed: {error.strerror}") from error
-    yield from sorted(int(match[1]) for match in found if match is not None)
+    found: dict[str, list[int]] = {}
+    for name in names:
+        match = _NAME.fullmatch(name) if name.endswith(".spool") else None
+        if match is not None:
+            found.setdefault(match[1], []).append(int(match[2]))
+    return {feed: sorted(slots) for feed, slots in found.items()}

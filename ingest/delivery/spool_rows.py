@@ -145,6 +145,17 @@ class ChunkRows:
         """Write the position of each producer and delete the rows up to it."""
         self.size -= self._file.write(lambda connection: _delete_confirmed(connection, producers), ballast=True)
 
+    def save(self, producers: Sequence[Producer], leader: str | None, gone: Sequence[int], *, durable: bool) -> None:
+        """Write producers and (unless None) who leads, and delete runs that have no rows, in one transaction."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            _save(connection, producers)
+            if leader is not None:
+                connection.execute("INSERT OR REPLACE INTO leader VALUES (1, ?)", (leader,))
+            connection.executemany("DELETE FROM producer WHERE run = ?", [(run,) for run in gone])
+
+        self._file.write(work, durable=durable, ballast=True)
+
     def delete_producer(self, run: int) -> None:
         """Delete a run and its rows."""
         self.size -= self._file.write(lambda connection: _delete_producer(connection, run), ballast=True)
@@ -204,7 +215,7 @@ def _fitting(entries: Sequence[Entry], size: int, at_least: int) -> int:
 
 
 def _delete_confirmed(connection: sqlite3.Connection, producers: Sequence[Producer]) -> int:
-    save(connection, producers)
+    _save(connection, producers)
     freed = 0
     for one in producers:
         which = "FROM chunk WHERE run = ? AND first <= ? AND last <= ?"
@@ -214,7 +225,7 @@ def _delete_confirmed(connection: sqlite3.Connection, producers: Sequence[Produc
     return freed
 
 
-def save(connection: sqlite3.Connection, producers: Iterable[Producer]) -> None:
+def _save(connection: sqlite3.Connection, producers: Iterable[Producer]) -> None:
     """Write these producers as they are, whether the file knows them or not."""
     connection.executemany("INSERT OR REPLACE INTO producer VALUES (?, ?, ?, ?, ?)", [one.row() for one in producers])
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool import Spool, StoredProducer
+from ingest.delivery.spool_folder import SpoolFolder
 from ingest.delivery.spool_rows import DroppedChunk
 from ingest.errors import SpoolDamaged, SpoolError, SpoolFull
 from ingest.events import Event, GapFound, SpoolTrouble
@@ -23,7 +24,7 @@ class Store:
     """A feed's spools, addressed by producer; guarded by the backlog's lock.
 
     Parameters:
-      own: this process's spool; ``adopt`` returns those that have become free since it was asked last.
+      own: this process's spool, which is in ``folder``.
       most: bytes that ``own`` may hold.
       durable: whether what is appended survives a power cut and the process's machine: fsync "always", and persistent.
     """
@@ -31,7 +32,7 @@ class Store:
     def __init__(
         self,
         own: Spool,
-        adopt: Callable[[], Sequence[Spool]],
+        folder: SpoolFolder,
         *,
         most: int,
         durable: bool,
@@ -44,7 +45,7 @@ class Store:
         #: Called with every producer whose messages on disk are gone with a damaged file.
         self.gone: Callable[[str], None] = lambda producer: None
         self._own = own
-        self._adopt = adopt
+        self._folder = folder
         self._adopted: list[Spool] = []
         self._most = most
         self._feed = feed
@@ -98,6 +99,14 @@ class Store:
         earlier, self._earlier = self._earlier, []
         return earlier
 
+    def look(self) -> bool:
+        """Tell whether dead processes left something to `adopt`; costs no disk."""
+        try:
+            return self._folder.look(self._slots())
+        except SpoolError as error:
+            self._trouble(str(error))
+        return False
+
     def adopt(self) -> tuple[list[StoredProducer], bool]:
         """Take over what dead processes left in the folder.
 
@@ -105,7 +114,8 @@ class Store:
         """
         found: list[StoredProducer] = []
         try:
-            adopted = self._adopt()
+            self._folder.look(self._slots())
+            adopted = self._folder.adopt()
         except SpoolError as error:
             self._trouble(str(error))
             return [], False
@@ -124,16 +134,16 @@ class Store:
     def led(self, producer: str, epoch: int, held: Collection[str] = ()) -> None:
         """Note that a candidate leads, in every spool; of those before it, only who has messages is of interest from now on.
 
-        ``held``: those that have some in memory, which may yet come to the disk.
+        ``held``: those that have some in memory, which may yet come to the disk. What need not be durable at once is by the next
+        `flush`, which is due before the first message.
         """
         self._leading = producer
         for spool in self._all():
-            self._note_leader(spool, producer)
-        self._try(self._own, lambda: self._own.taken(producer, epoch))
-        for spool in self._all():
-            for each in self._producers_of(spool):
-                if each.id != producer and not each.messages and each.id not in held:
-                    self.forget(each.id)
+            useless = [each.id for each in self._producers_of(spool) if not each.messages and each.id not in (producer, *held)]
+            for each in useless:
+                self._where.pop(each, None)
+            self._note_lead(spool, producer, epoch, useless)
+            self._let_go_if_empty(spool)
 
     def mark_late(self, producers: Sequence[str]) -> None:
         """Note, durably, that what is held of these comes late."""
@@ -224,9 +234,13 @@ class Store:
         """Give the files and their locks back."""
         for spool in self._all():
             self._try(spool, spool.close)
+        self._folder.close()
 
     def _all(self) -> list[Spool]:
         return [*self._adopted, self._own]
+
+    def _slots(self) -> list[int]:
+        return [spool.slot for spool in self._all()]
 
     def _learn(self, spool: Spool) -> list[StoredProducer]:
         if spool.set_aside_at_open is not None:
@@ -274,8 +288,8 @@ class Store:
             self._adopted.remove(spool)
             self._try(spool, spool.close)
 
-    def _note_leader(self, spool: Spool, producer: str) -> None:
-        self._try(spool, lambda: spool.note_leader(producer))
+    def _note_lead(self, spool: Spool, producer: str, epoch: int, useless: list[str]) -> None:
+        self._try(spool, lambda: spool.lead(producer, epoch, useless))
 
     def _mark_late(self, spool: Spool, producers: list[str]) -> None:
         self._try(spool, lambda: spool.mark_late(producers))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ingest.broker.lease import Held, Leases, Renewal, Renewed, Spent, Taken, Terms
+from ingest.broker.lease import Answer, Bid, Held, Renewal, Renewed, Spent, Taken, Terms
 from ingest.clock import Monotonic, monotonic, wall_us
 from ingest.connection.gaps import Before
-from ingest.delivery.backlog import Backlog
+from ingest.delivery.backlog import Backlog, Chain
 from ingest.delivery.outage import Outage
 from ingest.errors import BrokerError
 from ingest.events import (
@@ -37,6 +37,14 @@ class Doubting(Protocol):
     """Who has to ask Redis anew what it holds (`ingest.delivery.publisher.Publisher`)."""
 
     def doubt(self) -> None: ...
+
+
+class _Won(NamedTuple):
+    """A lead that is ours and written down; ``leader`` had it before, ``before`` is what is known of that time."""
+
+    chain: Chain
+    leader: str
+    before: Before | None
 
 
 class Claim:
@@ -81,6 +89,7 @@ class Claim:
         self._outage = Outage(label)
         self._failures = 0
         self._retired = False
+        self._won: _Won | None = None
 
     @property
     def retired(self) -> bool:
@@ -93,7 +102,7 @@ class Claim:
         return self._tenure.leader != ""
 
     def renewal(self) -> Renewal | None:
-        """Return what to renew."""
+        """Return what to renew, or to give back; None where this process does not lead."""
         chain = self._tenure.chain
         if chain is None:
             return None
@@ -107,12 +116,55 @@ class Claim:
         elif answer.status == "gone" or (answer.seq or 0) < self._confirmed:
             self._publisher.doubt()
 
-    def attempt(self, leases: Leases) -> None:
-        """Try to take the lead; a Redis that does not let us is told of once, and when it does again."""
-        try:
-            self._attempt(leases)
-        except BrokerError as error:
-            self._failed(error)
+    @property
+    def unprepared(self) -> bool:
+        """Whether `prepare` has something to do; to ask costs no disk."""
+        return not self._candidate or self._backlog.look()
+
+    def prepare(self) -> None:
+        """Take over what dead processes left, and write a candidate down: long before it is needed, where another leads."""
+        if self._backlog.adopt():
+            self._adopted()
+        if not self._candidate:
+            candidate = new_producer()
+            self._backlog.propose(candidate)
+            self._candidate = candidate
+
+    def bid(self) -> Bid:
+        """Return what to ask for; only of a claim that is prepared."""
+        return Bid(self.feed, self._candidate, self._terms, self._silent())
+
+    def bid_against(self, answer: Answer | BrokerError) -> Bid | None:
+        """Return what to ask for instead, at once, where it was refused for a leader whose spool is ours: it is dead."""
+        if isinstance(answer, Held) and self._backlog.holds(answer.leader):
+            return Bid(self.feed, self._candidate, self._terms, answer)
+        return None
+
+    def begin(self) -> None:
+        """Let the feed begin, if `answered` has just found that the lead is ours."""
+        won, self._won = self._won, None
+        if won is not None:
+            self._tenure.granted(won.chain, won.before)
+            self._publish(LeaseTaken(telemetry_id=self._label, producer=won.chain.producer, before=won.leader))
+
+    def is_news(self, answer: Answer | BrokerError) -> bool:
+        """Whether `answered` may have something to write down: the lead is ours, or another leader's than was known."""
+        known = self._seen.leader if self._seen is not None else None
+        return isinstance(answer, Taken) or (isinstance(answer, Held) and answer.leader != known)
+
+    def answered(self, answer: Answer | BrokerError) -> None:
+        """Take what became of the bid, and write it down; that Redis does not let us is told once, and when it does again."""
+        if isinstance(answer, BrokerError):
+            self._failed(answer)
+            return
+        self._recovered()
+        match answer:
+            case Taken():
+                self._take_over(answer)
+            case Held():
+                self._wait_for(answer)
+            case Spent():  # it led without our knowing: its answer was lost, and its time is over
+                self._candidate = ""
 
     def end(self) -> None:
         """Take that the feed reads no more."""
@@ -122,39 +174,11 @@ class Claim:
         """Take that the feed has given up and hands over nothing more: another process may do better."""
         self._retired = True
 
-    def step_down(self, leases: Leases) -> None:
-        """Give the lead of a feed that has retired back, once."""
-        try:
-            self.release(leases)
-        except BrokerError:
-            return  # it ends by itself, since it is renewed no more
+    def resigned(self) -> None:
+        """Take that the lead was given back."""
         chain = self._tenure.chain
         if chain is not None:
             self._tenure.resigned(chain.producer)
-
-    def release(self, leases: Leases) -> None:
-        """Give the lead back, so that another need not wait for the lease to end."""
-        renewal = self.renewal()
-        if renewal is not None:
-            leases.release(*renewal)
-
-    def _attempt(self, leases: Leases) -> None:
-        if self._backlog.adopt():
-            self._adopted()
-        if not self._candidate:
-            self._candidate = new_producer()
-            self._backlog.propose(self._candidate)
-        answer = leases.take(self.feed, self._candidate, self._terms, self._silent())
-        if isinstance(answer, Held) and self._backlog.holds(answer.leader):
-            answer = leases.take(self.feed, self._candidate, self._terms, answer)  # its spool is ours: it is dead
-        self._recovered()
-        match answer:
-            case Taken():
-                self._take_over(answer)
-            case Held():
-                self._wait_for(answer)
-            case Spent():  # it led without our knowing: its answer was lost, and its time is over
-                self._candidate = ""
 
     def _silent(self) -> Held | None:
         """Return the leader that has given no sign of life for the time of a lease, by our own clock."""
@@ -178,7 +202,7 @@ class Claim:
             self._publish(StandingBy(telemetry_id=self._label, leader=held.leader, seconds=seconds))
 
     def _take_over(self, taken: Taken) -> None:
-        """Judge what is held by who led before, then begin a chain of our own."""
+        """Judge what is held by who led before, then begin a chain of our own; `begin` lets the feed have it."""
         ours = self._ours()
         if taken.before:
             self._backlog.judge(taken.before)
@@ -187,8 +211,7 @@ class Claim:
         candidate, self._candidate, self._previous = self._candidate, "", self._candidate
         self._seen = self._waits_since = None
         chain = self._backlog.open(candidate, taken.epoch)
-        self._tenure.granted(chain, self._before(taken, ours))
-        self._publish(LeaseTaken(telemetry_id=self._label, producer=candidate, before=taken.before))
+        self._won = _Won(chain, taken.before, self._before(taken, ours))
 
     def _ours(self) -> str:
         """Return the newest producer of which we know that it led, of this process or of those whose spools it has."""

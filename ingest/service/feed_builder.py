@@ -30,7 +30,9 @@ from ingest.delivery.envelope import Destination, Envelope, PayloadRules, mark_l
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
-from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_folder import SpoolFolder
+from ingest.delivery.spool_lock import Listing
 from ingest.delivery.store import Store
 from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError
 from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded
@@ -40,6 +42,7 @@ from ingest.service.progress import Progress
 from ingest.service.references import FeedCode
 from ingest.service.runner import FeedRunner
 from ingest.service.tenure import Tenure
+from ingest.service.threads import in_parallel
 from ingest.telemetry.bus import Bus
 from settings.masking import mask_url
 from settings.model import FeedSettings, Settings
@@ -54,24 +57,37 @@ class Built(NamedTuple):
     tenure: Tenure
 
 
-def open_spools(feeds: Sequence[FeedSettings]) -> dict[str, Spool]:
+class OpenSpool(NamedTuple):
+    """A feed's spool, and the folder in which others may be found."""
+
+    spool: Spool
+    folder: SpoolFolder
+
+
+def open_spools(feeds: Sequence[FeedSettings]) -> dict[str, OpenSpool]:
     """Return the spools of the feeds that have one; `SettingsError` with every one that cannot be used."""
-    spools: dict[str, Spool] = {}
-    problems: list[Problem] = []
+    listings: dict[str, Listing] = {}
+    folders: dict[str, SpoolFolder] = {}
     for feed in feeds:
-        if feed.spool is None:
-            continue
-        try:
-            spools[feed.name] = acquire(
-                Path(feed.spool.directory), feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync
-            )
-        except SpoolError as error:
-            problems.append(Problem(f"feeds.{feed.name}.spool.directory", str(error)))
-    if problems:
+        if feed.spool is not None:
+            directory = feed.spool.directory
+            listing = listings.setdefault(directory, Listing(Path(directory)))
+            folders[feed.name] = SpoolFolder(listing, feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync)
+    opened = dict(zip(folders, in_parallel(_acquire, list(folders.values())), strict=True))
+    spools = {name: OpenSpool(spool, folders[name]) for name, spool in opened.items() if isinstance(spool, Spool)}
+    if len(spools) < len(folders):
         for spool in spools.values():
-            spool.close()
-        raise SettingsError(problems)
+            spool.spool.close()
+        failed = ((name, error) for name, error in opened.items() if isinstance(error, SpoolError))
+        raise SettingsError([Problem(f"feeds.{name}.spool.directory", str(error)) for name, error in failed])
     return spools
+
+
+def _acquire(folder: SpoolFolder) -> Spool | SpoolError:
+    try:
+        return folder.acquire()
+    except SpoolError as error:
+        return error
 
 
 class FeedBuilder:
@@ -85,7 +101,7 @@ class FeedBuilder:
         self._hooks = broker.enqueue_hooks()
         self._encoder = message_encoder()
 
-    def build(self, feed: FeedSettings, code: FeedCode, spool: Spool | None) -> Built:
+    def build(self, feed: FeedSettings, code: FeedCode, spool: OpenSpool | None) -> Built:
         """Return one feed."""
         wakeup, stop = Wakeup(), Flag()
         status = FeedStatus(feed.label, self._publish)
@@ -135,15 +151,14 @@ class FeedBuilder:
         source = json.dumps([mask_url(feed.url, feed.secrets), feed.actor, feed.queue])
         return Terms(self._settings.supervisor.lease, sha256(source.encode()).hexdigest()[:16])
 
-    def _store(self, feed: FeedSettings, spool: Spool | None) -> Store | None:
-        if spool is None or feed.spool is None:
+    def _store(self, feed: FeedSettings, opened: OpenSpool | None) -> Store | None:
+        if opened is None or feed.spool is None:
             return None
-        options = feed.spool
         return Store(
-            spool,
-            partial(adopt, Path(options.directory), feed.name, max_bytes=options.max_bytes, fsync=options.fsync),
-            most=options.max_bytes,
-            durable=options.fsync == "always" and options.persistent,
+            opened.spool,
+            opened.folder,
+            most=feed.spool.max_bytes,
+            durable=feed.spool.fsync == "always" and feed.spool.persistent,
             feed=feed.name,
             label=feed.label,
             tell=self._publish,

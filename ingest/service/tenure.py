@@ -87,6 +87,7 @@ class Tenure:
         with self._lock:
             self._number += 1
             self._chain, self._before = chain, before
+        self._backlog.wake()  # what earlier processes left may be sent now
         self._changed()
 
     def fenced(self, producer: str, leader: str = "") -> None:

@@ -114,6 +114,7 @@ SCRIPTS = {
     "room is not asked for": (ENQUEUE, "if high > 0 then", "if false then"),
     "the leader is not compared": (ENQUEUE, 'if leader ~= "" and held[1] ~= leader then', "if false then"),
     "an old call is not void": (LEASE, 'local prefix = (held[1] or "0") .. ":" .. nonce .. ":"', 'local prefix = "0::"'),
+    "a feed is asked for with the arguments of another": (LEASE, "first + count * (number - 1)", "first"),
     "who led before is not told": (LEASE, '      before = held[6] or ""', '      before = ""'),
 }
 

@@ -9,7 +9,7 @@ import redis
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.keys import FORMAT, Keys
-from ingest.broker.lease import Held, Leases, Renewal, Renewed, Spent, Taken, Terms, take_arguments
+from ingest.broker.lease import Answer, Bid, Held, Leases, Renewal, Renewed, Spent, Taken, Terms, take_arguments
 from ingest.broker.line import Joined, Line
 from ingest.broker.scripts import LEASE
 from ingest.errors import BrokerRefused
@@ -44,11 +44,17 @@ def held(client: redis.Redis) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in client.hgetall(KEY).items()}
 
 
-def take(leases: Leases, producer: str, seen: Held | None = None, terms: Terms = TERMS) -> Taken | Held | Spent:
-    return leases.take("trades", producer, terms, seen)
+def take(leases: Leases, producer: str, seen: Held | None = None, terms: Terms = TERMS) -> Answer:
+    [answer] = leases.take([Bid("trades", producer, terms, seen)])
+    return answer
 
 
-def taken(answer: Taken | Held | Spent) -> Taken:
+def release(leases: Leases, producer: str, position: str = "", safe_us: int = 0) -> bool | BrokerRefused:
+    [answer] = leases.release([Renewal("trades", producer, position, safe_us)])
+    return answer
+
+
+def taken(answer: Answer) -> Taken:
     assert isinstance(answer, Taken)
     return answer
 
@@ -56,6 +62,17 @@ def taken(answer: Taken | Held | Spent) -> Taken:
 def lease(client: redis.Redis, *arguments: str) -> list[str]:
     """Call the script itself; return its answer as texts."""
     return [value.decode() for value in client.eval(LEASE.source, 1, KEY, *arguments)]
+
+
+def assert_refused(answer: object, why: str) -> None:
+    assert isinstance(answer, BrokerRefused)
+    assert why in str(answer)
+
+
+def take_again(client: redis.Redis, producer: str) -> list[str]:
+    """Take as after a Redis that forgot."""
+    [answer] = client.eval(LEASE.source, 1, KEY, *take_arguments([Bid("trades", producer, TERMS)], again=True))
+    return [value.decode() for value in answer]
 
 
 def attach(client: redis.Redis, producer: str, base: str, nonce: str = "nonce") -> list[str]:
@@ -96,7 +113,7 @@ class TestTake:
 
     def test_again_after_a_lost_reply_it_tells_the_same_before(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
-        leases.release("trades", "a", '{"at":7}')
+        release(leases, "a", '{"at":7}')
         first = taken(take(leases, "b"))
         again = taken(take(leases, "b"))
         assert (first.before, again.before, again.epoch) == ("a", "a", 2)
@@ -105,12 +122,12 @@ class TestTake:
     def test_one_that_led_never_leads_again_after_another_though_nobody_leads(self, client: redis.Redis, leases: Leases) -> None:
         """What it still holds would come after what the other read: also by a call of its own that is executed late."""
         take(leases, "a")
-        leases.release("trades", "a")
+        release(leases, "a")
         take(leases, "b")
-        leases.release("trades", "b")
+        release(leases, "b")
         before = held(client)
         assert take(leases, "a") == Spent()
-        assert lease(client, *take_arguments("a", TERMS, None, again=True)) == ["spent", "", ""]
+        assert take_again(client, "a") == ["spent", "", ""]
         assert leases.renew([Renewal("trades", "a")]) == [Renewed("fenced", leader="b")]
         assert held(client) == before
         assert taken(take(leases, "c")).before == "b"
@@ -147,12 +164,12 @@ class TestTake:
         self, client: redis.Redis, leases: Leases
     ) -> None:
         take(leases, "a")
-        leases.release("trades", "a")
+        release(leases, "a")
         assert isinstance(take(leases, "b", terms=Terms(60.0, "another url")), Taken)
         assert held(client)["what"] == "another url"
 
     def test_again_after_redis_forgot_it_leaves_no_position(self, client: redis.Redis, leases: Leases) -> None:
-        assert lease(client, *take_arguments("a", TERMS, None, again=True))[0] == "taken"
+        assert take_again(client, "a")[0] == "taken"
         assert "p.a" not in held(client)
         assert attach(client, "a", "")[0] == "unknown"
 
@@ -163,16 +180,44 @@ class TestTake:
 
     def test_a_key_of_another_type_is_refused_in_words(self, client: redis.Redis, leases: Leases) -> None:
         client.set(KEY, "not ours")
-        with pytest.raises(BrokerRefused, match="WRONGTYPE"):
-            take(leases, "a")
+        assert_refused(take(leases, "a"), "WRONGTYPE")
+
+    def test_many_are_taken_in_one_call_and_each_gets_its_own_answer(self, client: redis.Redis, leases: Leases) -> None:
+        leases.take([Bid("b", "other", TERMS), Bid("d", "gone", TERMS), Bid("f", "other", TERMS)])
+        leases.release([Renewal("d", "gone", '{"at":3}', 7)])
+        client.set(KEYS.feed("", "c"), "somebody's")
+        client.hset(KEYS.feed("", "e"), mapping={"leader": "x", "until": "not a number"})
+        wanted = [Bid(feed, f"mine {feed}", Terms(30.0 + at, feed)) for at, feed in enumerate("abcde")]
+        wanted.append(Bid("f", "mine f", TERMS, Held("other", "1")))
+        a, b, c, d, e, f = leases.take(wanted)
+        assert (a, b, taken(f).before) == (Taken(1, "", 0, "", 0, 0), Held("other", "1", is_other=True), "other")
+        assert (taken(d).before, taken(d).position, taken(d).safe_us) == ("gone", '{"at":3}', 7)
+        assert_refused(c, "WRONGTYPE")
+        assert_refused(e, "attempt to compare")
+        for feed, milliseconds in (("a", 30_000), ("d", 33_000)):
+            found = client.hmget(KEYS.feed("", feed), "leader", "what", "until", "seen")
+            assert [value.decode() for value in found[:2]] == [f"mine {feed}", feed]
+            assert int(found[2]) - int(found[3]) == milliseconds
+
+    def test_out_of_memory_each_is_refused_in_words_and_nothing_is_written(self, client: redis.Redis, leases: Leases) -> None:
+        leases.take([Bid("b", "other", TERMS)])
+        before = client.hgetall(KEYS.feed("", "b"))
+        client.config_set("maxmemory", 1)
+        try:
+            a, b, c = leases.take([Bid(feed, "me", TERMS) for feed in "abc"])
+        finally:
+            client.config_set("maxmemory", 0)
+        assert b == Held("other", "1")
+        for refused in (a, c):
+            assert_refused(refused, "OOM")
+        assert (client.hgetall(KEYS.feed("", "b")), client.exists(KEYS.feed("", "a"), KEYS.feed("", "c"))) == (before, 0)
 
 
 class TestRenew:
     def test_each_feed_gets_its_own_answer(self, client: redis.Redis, leases: Leases) -> None:
-        for feed in ("a", "b"):
-            leases.take(feed, "me", TERMS)
+        leases.take([Bid(feed, "me", TERMS) for feed in ("a", "b")])
         client.hset(KEYS.feed("", "a"), "p.me", "1:nonce:12")
-        leases.take("c", "another", TERMS)
+        leases.take([Bid("c", "another", TERMS)])
         renewals = [Renewal(feed, "me") for feed in ("c", "a", "d", "b")]
         assert leases.renew(renewals) == [
             Renewed("fenced", leader="another"),
@@ -184,12 +229,10 @@ class TestRenew:
 
     def test_what_somebody_else_has_written_there_is_refused_and_nothing_worse(self, leases: Leases, client: redis.Redis) -> None:
         client.hset(KEY, mapping={"last": "x", "epoch": "3", "position": b"\xff"})
-        with pytest.raises(BrokerRefused, match="what is kept of feed trades is not ours"):
-            take(leases, "a")
+        assert_refused(take(leases, "a"), "what is kept of feed trades is not ours")
 
     def test_a_key_that_is_no_hash_any_more_costs_its_own_feed_alone(self, leases: Leases, client: redis.Redis) -> None:
-        for feed in ("a", "b", "c"):
-            leases.take(feed, "me", TERMS)
+        leases.take([Bid(feed, "me", TERMS) for feed in ("a", "b", "c")])
         client.set(KEYS.feed("", "b"), "somebody's")
         beats = [client.hget(KEYS.feed("", feed), "beat") for feed in ("a", "c")]
         assert leases.renew([Renewal(feed, "me") for feed in ("a", "b", "c")]) == [
@@ -198,8 +241,8 @@ class TestRenew:
             Renewed("ok", 0),
         ]
         assert [client.hget(KEYS.feed("", feed), "beat") for feed in ("a", "c")] != beats
-        with pytest.raises(BrokerRefused, match="WRONGTYPE"):
-            leases.take("b", "me", TERMS)
+        [refused] = leases.take([Bid("b", "me", TERMS)])
+        assert_refused(refused, "WRONGTYPE")
 
     def test_it_lasts_longer_and_shows_life(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
@@ -255,7 +298,7 @@ class TestEnd:
     def test_a_release_that_leaves_no_producer_leaves_a_trace_for_thirty_days(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         assert client.eval(LEASE.source, 1, KEY, "done", "a") == 1
-        assert leases.release("trades", "a", '{"at":9}', 1_790_000_000_000_000)
+        assert release(leases, "a", '{"at":9}', 1_790_000_000_000_000)
         found = held(client)
         assert (found["leader"], found["until"], found["last"], found["position"]) == ("", "0", "a", '{"at":9}')
         assert int(found["seen"]) > 0
@@ -266,19 +309,31 @@ class TestEnd:
 
     def test_one_that_leaves_a_producer_does_not_expire(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
-        assert leases.release("trades", "a")
+        assert release(leases, "a")
         assert (client.ttl(KEY), held(client)["p.a"]) == (-1, "1::0")
 
     def test_a_release_without_a_position_keeps_the_one_before(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         leases.renew([Renewal("trades", "a", "1")])
-        leases.release("trades", "a")
+        release(leases, "a")
         assert held(client)["position"] == "1"
+
+    def test_many_are_given_back_in_one_call_and_what_is_wrong_with_one_is_its_own_trouble(
+        self, client: redis.Redis, leases: Leases
+    ) -> None:
+        leases.take([Bid(feed, "me", TERMS) for feed in "abd"])
+        leases.take([Bid("c", "another", TERMS)])
+        client.set(KEYS.feed("", "b"), "somebody's")
+        a, b, c, d = leases.release([Renewal(feed, "me", f'"{feed}"', at) for at, feed in enumerate("abcd", 1)])
+        assert (a, c, d) == (True, False, True)
+        assert_refused(b, "WRONGTYPE")
+        found = [client.hmget(KEYS.feed("", feed), "leader", "position", "safe") for feed in "acd"]
+        assert found == [[b"", b'"a"', b"1"], [b"another", None, None], [b"", b'"d"', b"4"]]
 
     def test_what_another_leads_cannot_be_given_back(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         before = held(client)
-        assert not leases.release("trades", "b")
+        assert not release(leases, "b")
         assert held(client) == before
 
     def test_done_forgets_the_producer_and_says_whether_it_was_known(self, client: redis.Redis, leases: Leases) -> None:
@@ -290,12 +345,12 @@ class TestEnd:
         take(leases, "a")
         client.hset(KEY, "p.a", "1:nonce:8")
         assert [client.eval(LEASE.source, 1, KEY, "done", "a") for _ in range(2)] == [1, 0], "a reply may be lost"
-        leases.release("trades", "a")
+        release(leases, "a")
         first = taken(take(leases, "b"))
         assert (first.before, first.last_seq) == ("a", 8)
         assert taken(take(leases, "b")).last_seq == 8, "its reply was lost"
         client.eval(LEASE.source, 1, KEY, "done", "a")  # of one that has been overtaken: nobody asks
-        leases.release("trades", "b")
+        release(leases, "b")
         assert taken(take(leases, "c")).last_seq == 0, "that of b, which came nowhere"
 
     def test_an_operation_that_does_not_exist_is_an_error(self, client: redis.Redis) -> None:

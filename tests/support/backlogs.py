@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
 from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.entry import Entry
 from ingest.delivery.losses import Losses
-from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_folder import SpoolFolder
+from ingest.delivery.spool_lock import Listing
 from ingest.delivery.store import Store
 from ingest.events import Event, FramesDropped
 from tests.support.connections import ManualClock
@@ -100,21 +103,39 @@ class KeptBacklog:
         self.rooms += 1
 
 
-def kept_store(
-    folder: Path, events: list[Event], clock: ManualClock | None = None, *, most: int = LARGE, durable: bool = True
-) -> Store:
-    """Return a store on the lowest free slot of the feed "trades" in this folder; its files are closed with it at the latest."""
-    opened = [acquire(folder, "trades", max_bytes=most, fsync="batch")]
+class NotedFolder(SpoolFolder):
+    """A folder, listed anew each time, that notes what was opened in it."""
 
-    def take_over() -> list[Spool]:
-        adopted = adopt(folder, "trades", max_bytes=most, fsync="batch")
-        opened.extend(adopted)
+    def __init__(self, folder: Path, opened: list[Spool], most: int = LARGE, feed: str = "trades") -> None:
+        super().__init__(Listing(folder, count().__next__), feed, max_bytes=most, fsync="batch")
+        self._opened = opened
+
+    def acquire(self) -> Spool:
+        self._opened.append(super().acquire())
+        return self._opened[-1]
+
+    def adopt(self) -> list[Spool]:
+        adopted = super().adopt()
+        self._opened.extend(adopted)
         return adopted
 
+
+def kept_store(
+    folder: Path,
+    events: list[Event],
+    clock: ManualClock | None = None,
+    *,
+    most: int = LARGE,
+    durable: bool = True,
+    feed: str = "trades",
+) -> Store:
+    """Return a store on the lowest free slot of a feed in this folder; its files are closed with it at the latest."""
+    opened: list[Spool] = []
+    noted = NotedFolder(folder, opened, most, feed)
     store = Store(
-        opened[0],
-        take_over,
-        feed="trades",
+        noted.acquire(),
+        noted,
+        feed=feed,
         most=most,
         durable=durable,
         label="label",

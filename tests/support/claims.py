@@ -1,4 +1,4 @@
-"""One process's way to the lead of the feed "trades", with real leases, and a clock that is set by hand."""
+"""One process's way to the lead of a feed ("trades"), with real leases, and a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ingest.delivery.backlog import Backlog, Bounds, Chain
 from ingest.delivery.losses import Losses
 from ingest.events import Event
 from ingest.service.claim import Claim
+from ingest.service.keeper import Keeper
 from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from tests.support.backlogs import kept_store
@@ -43,7 +44,9 @@ class Contender:
       what: the fingerprint of its feed.
     """
 
-    def __init__(self, client: redis.Redis, folder: Path | None = None, *, seconds: float = 60.0, what: str = "url") -> None:
+    def __init__(
+        self, client: redis.Redis, folder: Path | None = None, *, seconds: float = 60.0, what: str = "url", feed: str = "trades"
+    ) -> None:
         self.clock = ManualClock()
         self.events: list[Event] = []
         self.entered: list[Chain] = []
@@ -52,12 +55,12 @@ class Contender:
         self.places: deque[tuple[int, str]] = deque()
         self.doubts = Doubts()
         self.leases = Leases(client, KEYS, "", seconds)
-        losses = Losses("trades", "label", self.events.append, clock=self.clock)
-        store = kept_store(folder, self.events, self.clock) if folder is not None else None
+        losses = Losses(feed, "label", self.events.append, clock=self.clock)
+        store = kept_store(folder, self.events, self.clock, feed=feed) if folder is not None else None
         self.backlog = Backlog(Bounds(100, 1 << 20), losses, store, clock=self.clock)
         self.tenure = Tenure("label", self.backlog, enter=self.entered.append, changed=self._changed, publish=self.events.append)
         self.claim = Claim(
-            "trades",
+            feed,
             "label",
             Terms(seconds, what),
             self.backlog,
@@ -71,7 +74,7 @@ class Contender:
 
     def attempt(self) -> bool:
         """Try for the lead once; tell whether this process leads."""
-        self.claim.attempt(self.leases)
+        Keeper(self.leases, [self.claim], self.clock).turn()
         return self.claim.leads
 
     def renew(self) -> None:
@@ -81,7 +84,9 @@ class Contender:
         self.claim.renewed(renewal, answer)
 
     def release(self) -> None:
-        self.claim.release(self.leases)
+        renewal = self.claim.renewal()
+        if renewal is not None:
+            self.leases.release([renewal])
 
     def of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -25,19 +25,24 @@ from ingest.delivery.envelope import mark_late
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
-from ingest.delivery.spool import Spool, acquire, adopt
+from ingest.delivery.spool import Spool
 from ingest.delivery.store import Store
-from ingest.errors import BrokerError, SpoolError
+from ingest.errors import SpoolError
 from ingest.events import DropReason, Event
-from ingest.service.claim import Claim
+from ingest.service.claim import Claim, Doubting
+from ingest.service.keeper import Keeper
 from ingest.service.progress import Progress
 from ingest.service.tenure import Tenure
 from settings.wire import message_id
+from tests.support.backlogs import NotedFolder
 from tests.support.delivery import make_envelope
 from tests.support.simulated_network import Connection, Network, SimulatedLeases
 
 LEASE = 5.0
 FEED = "walk"
+
+#: Further feeds, whose leads go along.
+COMPANIONS = ("bark", "stroll")
 
 
 class Plan(NamedTuple):
@@ -54,7 +59,7 @@ class Plan(NamedTuple):
 class SimulatedBacklog(Backlog):
     """Has no second thread to wait for."""
 
-    def wait(self, timeout: float) -> None:
+    def wait(self, timeout: float, *, for_messages: bool = True) -> None:
         pass
 
 
@@ -84,6 +89,16 @@ class ExactLosses(Losses):
         for entry in entries:  # one by one: between them there may be numbers that were not given up
             count = entry.last - entry.seq + 1
             self.drop_range(producer, entry.seq, entry.last, count, entry.received_us, entry.received_us, reason)
+
+
+class Resigning:
+    """Publishes nothing, and asks for the lead anew where Redis has forgotten it."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self._tenure = tenure
+
+    def doubt(self) -> None:
+        self._tenure.fenced(self._tenure.leader)
 
 
 class Node:
@@ -146,34 +161,19 @@ class Node:
             flush=self.intake.flush_due if isinstance(self.intake, BatchIntake) else None,
             clock=self._clock,
         )
-        self._leases = SimulatedLeases(self._network, self._broker.keys, LEASE)
-        self.claim = Claim(
-            FEED,
-            FEED,
-            Terms(LEASE, "w"),
-            self.backlog,
-            self.tenure,
-            self.publisher,
-            progress=Progress(self.backlog, self.tenure),
-            publish=self._events.append,
-            clock=self._clock,
-        )
+        self.claim = self._claim(FEED, self.backlog, self.tenure, self.publisher, self._events)
+        self.companions = {feed: self._companion(feed) for feed in COMPANIONS}
+        claims = [self.claim, *self.companions.values()]
+        self._chance.shuffle(claims)
+        self._keeper = Keeper(SimulatedLeases(self._network, self._broker.keys, LEASE), claims, self._clock)
         self.chain: Chain | None = None
         self._entered = 0
         self.runs = True
 
     def keep(self) -> None:
-        """Do what the keeper does: renew, or try for the lead."""
-        if not self.tenure.tenure:
-            self.claim.attempt(self._leases)
-            return
-        renewal = self.claim.renewal()
-        if renewal is not None:
-            try:
-                answers = self._leases.renew([renewal])
-            except BrokerError:
-                return
-            self.claim.renewed(renewal, answers[0])
+        """Renew, and try for the leads that others have."""
+        self._keeper._renew_at = 0.0
+        self._keeper.turn()
 
     def read(self, payloads: Sequence[tuple[int, str]]) -> list[str]:
         """Do what the feed's thread does with (number, queue) pairs; return the ids of those that were taken."""
@@ -245,8 +245,8 @@ class Node:
             self.step()
         self.publisher._line.close()
         lost = self.backlog.save(keeps=True).lost
-        with suppress(BrokerError):
-            self.claim.release(self._leases)
+        self._keeper.stop()
+        self._keeper.release(Deadline(10.0))
         self.backlog.close()
         self.runs = False
         return lost
@@ -262,6 +262,26 @@ class Node:
         settled = self.publisher._core.settled and bool(self.tenure.tenure)
         gathered = self.backlog.gathering_us is None
         return settled and gathered and len(self.backlog) == 0 and len(self.backlog.chains) == 1
+
+    def _claim(self, feed: str, backlog: Backlog, tenure: Tenure, publisher: Doubting, events: list[Event]) -> Claim:
+        return Claim(
+            feed,
+            feed,
+            Terms(LEASE, "w"),
+            backlog,
+            tenure,
+            publisher,
+            progress=Progress(backlog, tenure),
+            publish=events.append,
+            clock=self._clock,
+        )
+
+    def _companion(self, feed: str) -> Claim:
+        """Return the claim of a feed that delivers nothing: its lead is taken, renewed and given back by the same calls."""
+        events: list[Event] = []
+        backlog = SimulatedBacklog(Bounds(12, 6000, "block", False), ExactLosses({}, events.append, self._clock))
+        tenure = Tenure(feed, backlog, enter=lambda chain: None, changed=lambda: None, publish=events.append)
+        return self._claim(feed, backlog, tenure, Resigning(tenure), events)
 
     def _intake(self) -> Intake:
         size = self._chance.choice(self._plan.batches) if len(self._plan.batches) > 1 else self._plan.batches[0]
@@ -282,11 +302,6 @@ class Node:
         self.intake.enter(chain)
 
     def _store(self, folder: Path) -> Store:
-        own = acquire(folder, FEED, max_bytes=4000, fsync="batch")
-        self._spools.append(own)
-        return Store(own, partial(self._adopt, folder), most=4000, durable=False, feed=FEED, label=FEED, tell=self._events.append)
-
-    def _adopt(self, folder: Path) -> list[Spool]:
-        adopted = adopt(folder, FEED, max_bytes=4000, fsync="batch")
-        self._spools += adopted
-        return adopted
+        noted = NotedFolder(folder, self._spools, 4000, feed=FEED)
+        own = noted.acquire()
+        return Store(own, noted, most=4000, durable=False, feed=FEED, label=FEED, tell=self._events.append)

@@ -6,12 +6,16 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from ingest.delivery.entry import Entry
-from ingest.delivery.spool import Spool, acquire
+from ingest.delivery.spool import Spool
+from ingest.delivery.spool_file import Fsync
+from ingest.delivery.spool_folder import SpoolFolder
+from ingest.delivery.spool_lock import Listing
 
 LARGE = 1 << 30
 
@@ -23,10 +27,22 @@ def entries(first: int, last: int, *, size: int = 10, queue: str = "trades") -> 
 
 def opened(folder: Path, *producers: str, max_bytes: int = LARGE) -> Spool:
     """Return a spool of the feed ``trades`` that knows these producers."""
-    spool = acquire(folder, "trades", max_bytes=max_bytes, fsync="batch")
+    spool = folder_of(folder, max_bytes=max_bytes).acquire()
     for producer in producers:
         spool.add(producer)
     return spool
+
+
+def folder_of(path: Path, feed: str = "trades", *, max_bytes: int = LARGE, fsync: Fsync = "batch") -> SpoolFolder:
+    """Return a feed's place in a folder that is listed anew each time."""
+    return SpoolFolder(Listing(path, count().__next__), feed, max_bytes=max_bytes, fsync=fsync)
+
+
+def adopted(path: Path) -> list[Spool]:
+    """Open what dead processes of the feed ``trades`` left."""
+    folder = folder_of(path)
+    folder.look()
+    return folder.adopt()
 
 
 def read_all(spool: Spool, producer: str, after: int = 0, messages: int = 1000, size: int = 1_000_000) -> list[Entry]:

@@ -20,7 +20,7 @@ from ingest.delivery.core import Pace
 from ingest.events import DropReason, Event, GapFound, QueueForgotten
 from settings.wire import Frame, message_id, split_message_id
 from tests.support.simulated_network import Clock, Network
-from tests.support.simulated_node import FEED, Node, Plan
+from tests.support.simulated_node import COMPANIONS, FEED, Node, Plan
 
 _ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -335,6 +335,9 @@ class Walk:
 
     def _is_at_rest(self) -> bool:
         leaders = [node for node in self.nodes if node.tenure.tenure]
+        for feed in COMPANIONS:
+            if sum(node.companions[feed].leads for node in self.nodes) != 1:
+                return False
         return len(leaders) == 1 and leaders[0].is_through and all(len(node.backlog) == 0 for node in self.nodes)
 
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from ingest.broker.keys import Keys
-from ingest.broker.lease import Held, Leases, Renewal, Renewed, Taken, Terms, take_arguments
+from ingest.broker.lease import Bid, Held, Leases, Renewal, Renewed, Spent, Taken, Terms, take_arguments
 from ingest.broker.scripts import LEASE
 from ingest.errors import BrokerError, BrokerRefused, BrokerTimedOut, BrokerUnreachable
 
@@ -44,15 +44,15 @@ def test_terms_are_whole_milliseconds(seconds: float, milliseconds: str) -> None
 @pytest.mark.parametrize(
     ("seen", "again", "arguments"),
     [
-        (None, False, ("take", "me", "5000", "", "", "url", "1", "")),
-        (Held("other", "17"), False, ("take", "me", "5000", "other", "17", "url", "1", "")),
-        (None, True, ("take", "me", "5000", "", "", "url", "1", "1")),
+        (None, False, ("take", "1", "", "me", "5000", "", "", "url")),
+        (Held("other", "17"), False, ("take", "1", "", "me", "5000", "other", "17", "url")),
+        (None, True, ("take", "1", "1", "me", "5000", "", "", "url")),
     ],
 )
 def test_a_take_names_who_is_known_to_be_dead_and_whether_it_is_one_again(
     seen: Held | None, again: bool, arguments: tuple[str, ...]
 ) -> None:
-    assert take_arguments("me", Terms(5.0, "url"), seen, again=again) == arguments
+    assert take_arguments([Bid("trades", "me", Terms(5.0, "url"), seen)], again=again) == arguments
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,10 @@ def test_a_take_names_who_is_known_to_be_dead_and_whether_it_is_one_again(
     ],
 )
 def test_what_a_take_answers(answer: list[bytes], meaning: Taken | Held) -> None:
-    client = ScriptedClient(answer)
-    assert leases(client).take("trades", "me", Terms(5.0, "url")) == meaning
-    assert client.calls == [(["ns:__feed__.group.trades"], take_arguments("me", Terms(5.0, "url"), None))]
+    client = ScriptedClient([answer, [b"spent", b"", b""], [b"error", b"OOM no more"]])
+    bids = [Bid("trades", "me", Terms(5.0, "url")), Bid("b", "mine", Terms(7.0, "b")), Bid("c", "other", Terms(5.0, "c"))]
+    assert leases(client).take(bids) == [meaning, Spent(), BrokerRefused("OOM", "no more")]
+    assert client.calls == [([f"ns:__feed__.group.{feed}" for feed in ("trades", "b", "c")], take_arguments(bids))]
 
 
 def test_renews_all_in_one_call_and_answers_in_their_order() -> None:
@@ -87,11 +88,13 @@ def test_renews_all_in_one_call_and_answers_in_their_order() -> None:
     assert arguments == ("renew", "5000", "p", "", "", "q", '{"at":7}', "1789", "r", "", "", "s", "", "")
 
 
-@pytest.mark.parametrize(("answer", "was_ours"), [(1, True), (0, False)])
-def test_a_release_tells_whether_it_was_ours(answer: int, was_ours: bool) -> None:
-    client = ScriptedClient(answer)
-    assert leases(client).release("trades", "me", "{}") is was_ours
-    assert client.calls == [(["ns:__feed__.group.trades"], ("release", "me", "{}", ""))]
+def test_a_release_tells_of_each_whether_it_was_ours() -> None:
+    client = ScriptedClient([[b"ok", 1], [b"ok", 0], [b"error", b"WRONGTYPE no hash"]])
+    given_back = [Renewal("a", "p", "{}"), Renewal("b", "q"), Renewal("c", "r", "", 5)]
+    assert leases(client).release(given_back) == [True, False, BrokerRefused("WRONGTYPE", "no hash")]
+    [(keys, arguments)] = client.calls
+    assert keys == [f"ns:__feed__.group.{feed}" for feed in "abc"]
+    assert arguments == ("release", "p", "{}", "", "q", "", "", "r", "", "5")
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,9 @@ def test_a_release_tells_whether_it_was_ours(answer: int, was_ours: bool) -> Non
 def test_every_failure_is_ours_by_name(error: Exception, raised: type[BrokerError]) -> None:
     made = leases(ScriptedClient(error))
     for call in (
-        lambda: made.take("trades", "me", Terms()),
+        lambda: made.take([Bid("trades", "me", Terms())]),
         lambda: made.renew([Renewal("trades", "me")]),
-        lambda: made.release("trades", "me"),
+        lambda: made.release([Renewal("trades", "me")]),
     ):
         with pytest.raises(raised):
             call()

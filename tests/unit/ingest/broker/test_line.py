@@ -172,19 +172,26 @@ def test_a_leader_renews_its_lease_before_it_attaches() -> None:
 
 
 def test_where_redis_forgot_the_lease_it_is_taken_again_and_the_position_left_to_the_attach() -> None:
-    taken = [b"taken", b"1", b"", b"", b"", b""]
+    taken = [[b"taken", b"1", b"", b"", b"", b"", b""]]
     connection = ScriptedConnection(b"sha", [[b"gone", b""]], taken, [b"unknown", b"", b"0"])
     assert make_line(connection).join("me", None, "me") == Joined(None)
     _, take, _ = sent_lease(connection)
-    assert take == [b"take", b"me", b"5000", b"", b"", b"", b"1", b"1"]
+    assert take == [b"take", b"1", b"1", b"me", b"5000", b"", b"", b""]
 
 
-@pytest.mark.parametrize("answers", [[[[b"fenced", b"other"]]], [[[b"gone", b""]], [b"held", b"other", b"3"]]])
+@pytest.mark.parametrize("answers", [[[[b"fenced", b"other"]]], [[[b"gone", b""]], [[b"held", b"other", b"3"]]]])
 def test_a_join_under_a_lease_that_another_has_attaches_nothing(answers: list[Any]) -> None:
     connection = ScriptedConnection(b"sha", *answers)
     assert make_line(connection).join("me", 0, "me") == Joined(None, fenced=True)
     assert b"attach" not in b"".join(connection.sent).split(b"\r\n")
     assert connection.disconnected == 0
+
+
+def test_a_join_whose_lease_cannot_be_taken_again_fails_with_what_redis_has_against_it() -> None:
+    connection = ScriptedConnection(b"sha", [[b"gone", b""]], [[b"error", b"OOM command not allowed"]])
+    with pytest.raises(BrokerRefused, match="OOM command not allowed"):
+        make_line(connection).join("me", None, "me")
+    assert connection.disconnected == 1
 
 
 def test_a_call_names_the_leader_that_it_is_made_under() -> None:

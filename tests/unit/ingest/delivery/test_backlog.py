@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -246,9 +247,22 @@ class TestEnd:
         assert KeptBacklog().backlog.take_gaps() == []
 
 
+def noted_writes(kept: KeptBacklog, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list that is told of every write to the spool whether it was durable."""
+    write, noted = kept.spool._file.write, list[bool]()
+
+    def noting(work: Any, *, durable: bool = False, ballast: bool = False) -> Any:
+        noted.append(durable)
+        return write(work, durable=durable, ballast=ballast)
+
+    monkeypatch.setattr(kept.spool._file, "write", noting)
+    return noted
+
+
 class TestDisk:
     def test_what_is_confirmed_leaves_it_lazily(self, tmp_path: Path) -> None:
         kept = KeptBacklog(tmp_path, write_ahead=True)
+        kept.backlog.tidy()  # the lead
         kept.put(entries(1, 3))
         held = kept.spool.size
         kept.take()
@@ -257,6 +271,32 @@ class TestDisk:
         assert kept.spool.size == held
         kept.tidy()
         assert kept.spool.size == 0
+
+    def test_a_lead_is_on_the_disk_with_the_first_tidy_which_is_before_the_first_message(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = KeptBacklog(tmp_path)
+        kept.tidy()
+        syncs = noted_writes(kept, monkeypatch)
+        kept.lead("q", 2)
+        assert syncs == [True, False], "the candidate, then the lead"
+        kept.backlog.tidy()
+        assert syncs == [True, False, True]
+        kept.tidy()
+        assert syncs == [True, False, True], "and never again"
+
+    def test_where_messages_wait_beside_it_that_are_in_time_a_lead_is_on_the_disk_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = KeptBacklog(tmp_path, write_ahead=True)
+        kept.put(entries(1, 3))
+        syncs = noted_writes(kept, monkeypatch)
+        kept.lead("q", 2)
+        assert syncs == [True, True]
+        kept.backlog.fence()
+        del syncs[:]
+        kept.lead("r", 3)
+        assert syncs == [True, False], "what is late stays late without it"
 
     def test_a_rejected_message_is_set_aside_for_a_person_to_look_at(self, tmp_path: Path) -> None:
         kept = KeptBacklog(tmp_path)

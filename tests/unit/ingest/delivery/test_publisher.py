@@ -239,6 +239,19 @@ class TestLead:
             assert not feed.drain(60)
         assert (line.calls, len(feed.backlog)) == ([], 1)
 
+    def test_without_one_what_waits_costs_no_time_until_there_is_one(self) -> None:
+        line = FakeLine()
+        with pipeline(line) as feed:
+            feed.lead.leader = ""
+            feed.put("a")
+            wait_until(lambda: line.rests, 10, "the pause")
+            time.sleep(0.1)  # in which it would turn hundreds of times
+            assert line.rests < 10
+            assert line.calls == []
+            feed.lead.leader = feed.producer
+            feed.backlog.wake()
+            feed.emptied()
+
     def test_a_join_that_finds_another_leader_says_so(self) -> None:
         line = FakeLine()
         line.other_leads = True

@@ -10,13 +10,9 @@ from pathlib import Path
 import pytest
 
 from ingest.delivery import spool as spool_module
-from ingest.delivery.spool import StoredProducer, acquire, adopt
+from ingest.delivery.spool import StoredProducer
 from ingest.errors import SpoolFull, SpoolUnusable
-from tests.support.spools import LARGE, crash, entries, numbers, opened, read_all
-
-
-def adopted(folder: Path):
-    return adopt(folder, "trades", max_bytes=LARGE, fsync="batch")
+from tests.support.spools import adopted, crash, entries, folder_of, numbers, opened, read_all
 
 
 def stored(path: Path, query: str) -> list[tuple]:
@@ -29,8 +25,8 @@ def stored(path: Path, query: str) -> list[tuple]:
 
 def test_producers_are_known_after_a_restart_in_their_order(tmp_path):
     spool = opened(tmp_path, "late", "leader", "candidate")
-    spool.taken("late", 3)
-    spool.taken("leader", 4)
+    spool.lead("late", 3)
+    spool.lead("leader", 4)
     spool.mark_late(["late"])
     spool.append("late", entries(1, 4))
     spool.append("leader", entries(1, 20))
@@ -51,7 +47,7 @@ def test_producers_are_known_after_a_restart_in_their_order(tmp_path):
 
 def test_adding_twice_changes_nothing(tmp_path):
     spool = opened(tmp_path, "p")
-    spool.taken("p", 1)
+    spool.lead("p", 1)
     spool.add("p")
     assert [(one.id, one.epoch) for one in spool.producers()] == [("p", 1)]
     spool.close()
@@ -118,7 +114,7 @@ def test_what_the_disk_refused_to_note_of_a_producer_is_noted_with_the_next_writ
 
     with monkeypatch.context() as disk:
         disk.setattr(spool._file, "write", full)
-        for change in (lambda: spool.add("q"), lambda: spool.taken("q", 4), lambda: spool.mark_late(["p"])):
+        for change in (lambda: spool.add("q"), lambda: spool.lead("q", 4), lambda: spool.mark_late(["p"])):
             with pytest.raises(SpoolFull):
                 change()
     assert [one[:4] for one in spool.producers()] == [("p", None, 0, True), ("q", 4, 0, False)]
@@ -144,9 +140,9 @@ def test_a_rejected_message_is_kept_with_why_the_newest_thousand(tmp_path, monke
     ("prepare", "kept"),
     [
         (lambda spool: None, None),
-        (lambda spool: spool.taken("p", 1), ["p"]),
-        (lambda spool: [spool.taken("p", 1), spool.taken("q", 2)], ["q"]),
-        (lambda spool: [spool.taken("q", 2), spool.append("p", entries(1, 1))], ["p", "q"]),
+        (lambda spool: spool.lead("p", 1), ["p"]),
+        (lambda spool: [spool.lead("p", 1), spool.lead("q", 2)], ["q"]),
+        (lambda spool: [spool.lead("q", 2), spool.append("p", entries(1, 1))], ["p", "q"]),
         (lambda spool: [spool.append("p", entries(1, 9)), spool.confirm("p", 9)], None),
         (lambda spool: spool.save_gaps([b"{}"]), []),
         (lambda spool: spool.reject("p", entries(1, 1)[0], "no"), []),
@@ -188,7 +184,7 @@ def test_two_spools_of_one_feed_have_slots_of_their_own_and_the_left_one_is_adop
 
 def test_a_slot_with_a_producer_or_a_gap_only_is_adopted_too(tmp_path):
     spools = [opened(tmp_path, name) for name in ("own", "taken", "gap", "nothing")]
-    spools[1].taken("taken", 1)
+    spools[1].lead("taken", 1)
     spools[2].save_gaps([b"{}"])
     for spool in spools[1:]:
         spool.close()
@@ -210,12 +206,12 @@ def test_any_thread_may_call(tmp_path):
 
 def test_a_folder_that_is_missing_is_a_clear_problem(tmp_path):
     with pytest.raises(SpoolUnusable, match="No such file or directory"):
-        acquire(tmp_path / "nothing", "trades", max_bytes=LARGE, fsync="batch")
+        folder_of(tmp_path / "nothing").acquire()
 
 
 def test_always_waits_for_the_disk_and_batch_only_where_it_must(tmp_path):
-    always = acquire(tmp_path, "a", max_bytes=LARGE, fsync="always")
-    batch = acquire(tmp_path, "b", max_bytes=LARGE, fsync="batch")
+    always = folder_of(tmp_path, "a", fsync="always").acquire()
+    batch = folder_of(tmp_path, "b", fsync="batch").acquire()
     modes = []
     for spool in (always, batch):
         modes.append(spool._file.rows("PRAGMA synchronous")[0][0])

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.delivery.spool import acquire, adopt
 from ingest.delivery.spool_file import FORMAT
 from ingest.errors import SpoolDamaged, SpoolTooNew
-from tests.support.spools import LARGE, crash, entries, numbers, opened, read_all
+from tests.support.spools import LARGE, adopted, crash, entries, folder_of, numbers, opened, read_all
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -28,7 +27,7 @@ from pathlib import Path
 from tests.support.spools import entries, opened
 
 spool = opened(Path(sys.argv[1]), sys.argv[2])
-spool.taken(sys.argv[2], 1)
+spool.lead(sys.argv[2], 1)
 first = 1
 while True:
     spool.append(sys.argv[2], entries(first, first + 36, size=300))
@@ -82,10 +81,10 @@ def test_what_a_killed_process_leaves_is_adopted_and_a_living_one_is_left_alone(
         process.stdout.readline()
         own = opened(tmp_path, "q")
         assert own.slot == 1
-        assert adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch") == []
+        assert adopted(tmp_path) == []
         safe = killed_after(process, 20)
         process.wait()
-        [left] = adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch")
+        [left] = adopted(tmp_path)
         assert left.slot == 0
         assert numbers(read_all(left, "p"))[-1] >= safe
         assert (tmp_path / "trades.0.lock").exists()
@@ -97,7 +96,7 @@ def test_rows_that_were_confirmed_before_a_crash_are_deleted_after_it(tmp_path):
     spool = opened(tmp_path, "p")
     spool.append("p", entries(1, 10))
     spool.confirm("p", 10)
-    spool.taken("p", 1)  # writes the position along
+    spool.lead("p", 1)  # writes the position along
     crash(spool)
     spool = opened(tmp_path)
     assert (spool.producers()[0].confirmed, spool.producers()[0].messages) == (10, 10)
@@ -108,7 +107,7 @@ def test_rows_that_were_confirmed_before_a_crash_are_deleted_after_it(tmp_path):
 
 def left_behind(folder: Path, chunks: int = 40) -> Path:
     spool = opened(folder, "p", "q")
-    spool.taken("q", 5)
+    spool.lead("q", 5)
     spool.mark_late(["p"])
     spool.save_gaps([b"{}"])
     for first in range(1, 50 * chunks, 50):
@@ -223,10 +222,10 @@ def test_a_file_of_a_newer_version_is_left_as_it_is(tmp_path):
     before = path.read_bytes()
     for _ in range(2):  # and the slot's lock is free again
         with pytest.raises(SpoolTooNew, match=f"its format is {FORMAT + 1}, this version knows {FORMAT}"):
-            acquire(tmp_path, "trades", max_bytes=LARGE, fsync="batch")
+            folder_of(tmp_path).acquire()
     assert path.read_bytes() == before
     os.rename(path, tmp_path / "trades.1.spool")
     own = opened(tmp_path, "own")
     with pytest.raises(SpoolTooNew):
-        adopt(tmp_path, "trades", max_bytes=LARGE, fsync="batch")
+        adopted(tmp_path)
     own.close()

@@ -73,7 +73,7 @@ def test_a_full_disk_takes_what_the_protocol_needs(disk):
     spool = opened(disk, "p")
     last = fill(spool, "p", 1)
     spool.add("q")
-    spool.taken("q", 7)
+    spool.lead("q", 7)
     spool.mark_late(["p"])
     spool.save_gaps([b"{}"])
     spool.append("q", entries(1, 20, size=400), final=True)

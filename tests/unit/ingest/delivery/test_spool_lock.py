@@ -7,8 +7,9 @@ import os
 import pytest
 
 from ingest.delivery import spool_lock
-from ingest.delivery.spool_lock import lock_lowest, slots_in_use, try_lock
+from ingest.delivery.spool_lock import LISTING_AGE, Listing, lock_lowest, slots_in, try_lock
 from ingest.errors import SpoolUnusable
+from tests.support.connections import ManualClock
 
 
 def test_the_lowest_free_slot_is_taken(tmp_path):
@@ -55,8 +56,23 @@ def test_the_slots_in_use_are_those_with_a_database(tmp_path):
     for name in ("trades.10.spool", "trades.2.spool", "trades.0.lock", "trades.x.spool", "trades.1.0.spool", "trades.02.spool",
                  "trades.3.spool-wal", "trades.4.spool.damaged-20260101T000000Z", "other.5.spool"):  # fmt: skip
         (tmp_path / name).touch()
-    assert list(slots_in_use(tmp_path, "trades")) == [2, 10]
-    assert list(slots_in_use(tmp_path, "trades.1")) == [0]
+    assert slots_in(tmp_path) == {"trades": [2, 10], "trades.1": [0], "other": [5]}
+
+
+def test_a_folder_is_listed_once_for_all_who_ask_within_a_moment(tmp_path):
+    clock = ManualClock()
+    listing = Listing(tmp_path, clock)
+    assert listing.slots("trades") == ()
+    for name in ("trades.0.spool", "books.1.spool"):
+        (tmp_path / name).touch()
+    clock.now += LISTING_AGE * 0.9
+    assert listing.slots("trades") == ()
+    clock.now += LISTING_AGE * 0.2
+    assert (listing.slots("trades"), listing.slots("books"), listing.slots("quotes")) == ([0], [1], ())
+    (tmp_path / "trades.0.spool").unlink()
+    assert listing.slots("trades") == [0]
+    clock.now += LISTING_AGE
+    assert listing.slots("trades") == ()
 
 
 def test_a_folder_that_is_none_is_a_clear_problem(tmp_path):
@@ -65,7 +81,7 @@ def test_a_folder_that_is_none_is_a_clear_problem(tmp_path):
         with pytest.raises(SpoolUnusable, match=why):
             lock_lowest(folder, "trades")
         with pytest.raises(SpoolUnusable, match=why):
-            list(slots_in_use(folder, "trades"))
+            Listing(folder).slots("trades")
 
 
 def test_slots_end_somewhere(tmp_path, monkeypatch):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import redis
 
 from ingest.broker.clients import make_client
+from ingest.broker.lease import Answer, Bid, Leases
 from ingest.connection.gaps import Before
 from ingest.events import (
     BrokerRecovered,
@@ -19,7 +21,7 @@ from ingest.events import (
     StandingBy,
 )
 from ingest.service.claim import TELL_INTERVAL
-from tests.support.claims import FEED_KEY, Contender
+from tests.support.claims import FEED_KEY, KEYS, Contender
 from tests.support.redis_server import Valkey
 from tests.support.spools import entries
 
@@ -228,15 +230,12 @@ class TestRestart:
         one = Contender(client)
         real = one.leases
 
-        class Losing:
-            def take(self, *arguments: object) -> object:
-                real.take(*arguments)  # type: ignore[arg-type]
-                return client_that_is_cut().take(*arguments)
+        class Losing(Leases):
+            def take(self, bids: Sequence[Bid]) -> list[Answer]:
+                real.take(bids)
+                return super().take(bids)
 
-        def client_that_is_cut() -> object:
-            return Contender(make_client("redis://127.0.0.1:1/0")).leases
-
-        one.leases = Losing()  # type: ignore[assignment]
+        one.leases = Losing(make_client("redis://127.0.0.1:1/0"), KEYS, "", 60.0)
         assert not one.attempt()
         one.leases = real
         assert one.attempt()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ingest.connection.gaps import Before
 from ingest.delivery.backlog import Chain
 from ingest.events import LeaseLost
@@ -49,6 +51,14 @@ def test_a_lease_is_told_and_belongs_to_whoever_enters_it() -> None:
     assert tenure.producer == "", "nothing was emitted under it yet"
     assert tenure.enter() == BEFORE
     assert (tenure.producer, watched.entered) == ("p", [chain])
+
+
+def test_whoever_publishes_is_woken_by_a_lease_for_what_earlier_processes_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    woken: list[str] = []
+    monkeypatch.setattr(watched.kept.backlog, "wake", lambda: woken.append(watched.tenure.leader))
+    watched.tenure.granted(watched.kept.chain, None)
+    assert woken == ["p"], "not before it may publish"
 
 
 def test_given_back_what_is_held_is_not_late_for_that() -> None:

@@ -1,8 +1,10 @@
 """Crashes are borne within a limit and never silent."""
 
-from threading import Event
+from threading import Barrier, Event
 
-from ingest.service.threads import Intensity, run_restarting, start
+import pytest
+
+from ingest.service.threads import PARALLEL, Intensity, in_parallel, run_restarting, start
 
 
 def test_the_limit_counts_only_recent_crashes():
@@ -53,3 +55,40 @@ def test_threads_are_daemons_with_a_name():
     release.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_what_waits_for_disks_is_done_a_few_at_a_time_and_answered_in_order():
+    together = Barrier(PARALLEL, timeout=10)
+
+    def act(item):
+        together.wait()
+        return item * 10
+
+    assert in_parallel(act, range(2 * PARALLEL)) == [item * 10 for item in range(2 * PARALLEL)]
+
+
+def test_in_the_meantime_something_else_is_done_again_and_again():
+    done, calls = Event(), []
+
+    def meanwhile():
+        calls.append(1)
+        if len(calls) == 3:
+            done.set()
+        return 0.001
+
+    assert in_parallel(lambda item: done.wait(10), [1, 2], meanwhile) == [True, True]
+    assert in_parallel(lambda item: item, [1], meanwhile) == [1]
+    assert in_parallel(lambda item: item, [], meanwhile) == []
+
+
+def test_one_that_fails_keeps_no_other_from_being_done():
+    done = []
+
+    def act(item):
+        if item == 0:
+            raise ValueError("for the test")
+        done.append(item)
+
+    with pytest.raises(ValueError, match="for the test"):
+        in_parallel(act, range(5))
+    assert sorted(done) == [1, 2, 3, 4]
