@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event
 
+from ingest.broker.gaps import GapRecord
 from ingest.clock import Deadline, monotonic
 from ingest.service.build import Plant, build
 from ingest.service.runner import FeedRunner
 from ingest.service.signals import StopSignals
-from ingest.service.threads import run_restarting, start
+from ingest.service.threads import in_parallel, run_restarting, start
 from ingest.telemetry.log import log_event
 from ingest.telemetry.summary import INTERVAL, NAME, FeedNumbers, summary_fields
 from settings.model import Settings
@@ -121,17 +123,12 @@ class Supervisor:
         for runner in self._runners:
             self._wait(runner.publishing_ended, publishing)
         self._summarise()
-        for runner in self._runners:
-            runner.finish()
+        in_parallel(FeedRunner.finish, self._runners)
         unwritten = self._plant.gaps.close(0.0 if self._signals.at_once.is_set() else FAREWELL)
         self._plant.keeper.stop()
         if not self._signals.at_once.is_set():
             self._plant.keeper.release(Deadline(FAREWELL))
-        kept = [
-            runner.close([record.encode() for record in unwritten if record.feed == runner.settings.name])
-            for runner in self._runners
-        ]
-        return all(kept)
+        return all(in_parallel(partial(_close, unwritten), self._runners))
 
     def _wait(self, condition: Callable[[], bool], deadline: Deadline) -> None:
         while not condition() and not deadline.expired and not self._signals.at_once.wait(POLL):
@@ -157,3 +154,7 @@ class Supervisor:
             log_event(logging.INFO, NAME, summary_fields(name, self._summed[name], numbers, now - self._summed_at))
             self._summed[name] = numbers
         self._summed_at = now
+
+
+def _close(unwritten: Sequence[GapRecord], runner: FeedRunner) -> bool:
+    return runner.close([record.encode() for record in unwritten if record.feed == runner.settings.name])
