@@ -80,11 +80,12 @@ class Fleet:
         url: str | None = None,
         extra: str | None = None,
         top: str | None = None,
+        feeds: str | None = None,
         prefix: Sequence[str] = (),
         **environ: str,
     ) -> Member:
-        """Start one more supervisor; what is given replaces what is the fleet's."""
-        feeds = feeds_toml(
+        """Start one more supervisor; what is given replaces what is the fleet's, ``feeds`` all of its settings file."""
+        feeds = feeds or feeds_toml(
             self._url if url is None else url,
             extra=self._extra if extra is None else extra,
             top=self._top if top is None else top,
