@@ -147,6 +147,18 @@ async def test_keys_sort_turn_round_filter_and_show_other_details(valkey: Valkey
 
 
 @in_loop
+async def test_a_look_that_comes_when_the_screen_is_taken_down_is_let_go(valkey: Valkey) -> None:
+    tell(valkey, trades={})
+
+    async with top(valkey) as (app, pilot):
+        await app.screen.remove_children()
+        app._show()
+        await pilot.press("q")
+
+    assert app.return_code == 0
+
+
+@in_loop
 async def test_the_chosen_feed_stays_chosen_when_the_order_changes(valkey: Valkey) -> None:
     tell(valkey, a={}, b={}, c={})
 

@@ -40,6 +40,9 @@ _LOW = 16
 #: What stands below the table, and what `d` goes through.
 PANELS = ("feed", "findings", "nothing")
 
+#: What the screen is made of.
+_PARTS = ("head", "trouble", "headline", "feeds", "detail", "filter", "help")
+
 _HELP = (("s", "sort"), ("r", "reverse"), ("/", "filter"), ("d", "details"), ("q", "quit"))
 
 
@@ -196,6 +199,11 @@ class TopApp(App[None]):
     def _table(self) -> DataTable[Text]:
         return self.query_one("#feeds", DataTable)
 
+    @property
+    def _stands(self) -> bool:
+        """Whether all parts of the screen are there: they are taken down before the last message is handled."""
+        return len(self.query(", ".join(f"#{part}" for part in _PARTS))) == len(_PARTS)
+
     def _end_filtering(self) -> None:
         self.screen.remove_class("filtering")
         self._table.focus()
@@ -203,8 +211,8 @@ class TopApp(App[None]):
 
     def _show(self) -> None:
         """Bring everything on the screen up to date."""
-        if not self._begun:
-            return  # a resize may come first
+        if not self._begun or not self._stands:
+            return  # a resize may come first, and a look last
         overview = self._overview
         self.screen.set_class(self.size.height < _LOW, "low")
         self.screen.set_class(self._panel == "nothing", "bare")
