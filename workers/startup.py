@@ -13,6 +13,7 @@ import dramatiq
 
 from ingest.broker.assembly import MiddlewareRefused
 from ingest.broker.broker import RateLimitedBroker
+from ingest.broker.clients import UnusableURL
 from ingest.imports import ImportRefused, import_module, import_object
 from ingest.telemetry.log import configure_logging, log_event
 from ingest.telemetry.masking import hide_secrets_of
@@ -64,6 +65,8 @@ def make_broker(settings: Settings, own: Sequence[dramatiq.Middleware] = ()) -> 
         return build_broker(settings.broker, extensions, workers.wake, metrics=workers.prometheus, labels=labels, own=own)
     except (ImportRefused, MiddlewareRefused) as error:
         raise StartFailed(f"broker.middleware: {error}") from None
+    except UnusableURL as error:
+        raise StartFailed(f"broker.url: {error}") from None
 
 
 def import_actors(modules: Iterable[str], broker: dramatiq.Broker) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -66,6 +66,10 @@ class Server:
     maxmemory_policy: str
 
 
+class UnusableURL(ValueError):
+    """A URL of Redis that no connection can be made of; the text says why, and repeats nothing secret."""
+
+
 def make_client(
     url: str,
     *,
@@ -78,7 +82,7 @@ def make_client(
     """Return a client for a ``redis://``, ``rediss://`` or ``unix://`` URL; connects to nothing yet.
 
     At most ``max_connections`` are open at once; who needs one more waits for it, at most ``socket_timeout`` seconds.
-    ``ValueError`` if the URL is none; its text repeats nothing of it.
+    `UnusableURL` if the URL is none, or has arguments that no connection takes; its text repeats nothing of it but their names.
     """
     tls: dict[str, Any] = {}
     if url.startswith("rediss://") and not verify:
@@ -96,10 +100,23 @@ def make_client(
         )
     except ValueError:
         # The library's text may quote the part of a password that it took for the port.
-        raise ValueError("the Redis URL must be redis://host:port/db, rediss://… or unix:///path, percent-encoded") from None
+        raise UnusableURL("the Redis URL must be redis://host:port/db, rediss://… or unix:///path, percent-encoded") from None
     # Once more, because what the URL's query says has won.
     pool.connection_kwargs = {**_portable(pool.connection_kwargs), **_never_again()}
+    _check_arguments(url, pool)
     return redis.Redis(connection_pool=pool)
+
+
+def _check_arguments(url: str, pool: redis.ConnectionPool) -> None:
+    """Raise `UnusableURL` where no connection can be made of the URL's query; the library would say so at the first command."""
+    names = sorted(parse_qs(urlsplit(url).query))
+    tls = [name for name in names if name.startswith("ssl_")]
+    if tls and not url.startswith("rediss://"):
+        raise UnusableURL(f"the Redis URL asks for {', '.join(tls)}, but not for TLS: write rediss://, or remove it")
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError):
+        raise UnusableURL(f"the Redis URL has an argument that redis-py does not take, of: {', '.join(names)}") from None
 
 
 def dedicated_connection(client: redis.Redis) -> AbstractConnection:

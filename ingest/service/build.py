@@ -15,7 +15,7 @@ import redis
 
 from ingest.broker.assembly import MiddlewareRefused, assemble_middleware, without_worker_metrics
 from ingest.broker.broker import RateLimitedBroker
-from ingest.broker.clients import SOCKET_TIMEOUT, check_server, make_client
+from ingest.broker.clients import SOCKET_TIMEOUT, UnusableURL, check_server, make_client
 from ingest.broker.control import Control
 from ingest.broker.lease import Leases
 from ingest.connection.status import SHOWN
@@ -143,14 +143,17 @@ def build_broker(settings: Settings, references: References) -> RateLimitedBroke
 
 def _make_client(settings: Settings, *, timeout: float = SOCKET_TIMEOUT) -> redis.Redis:
     broker = settings.broker
-    return make_client(
-        broker.url.get_secret_value(),
-        verify=broker.tls.verify,
-        ca_file=broker.tls.ca_file,
-        max_connections=broker.max_connections,
-        connect_timeout=timeout,
-        socket_timeout=timeout,
-    )
+    try:
+        return make_client(
+            broker.url.get_secret_value(),
+            verify=broker.tls.verify,
+            ca_file=broker.tls.ca_file,
+            max_connections=broker.max_connections,
+            connect_timeout=timeout,
+            socket_timeout=timeout,
+        )
+    except UnusableURL as error:
+        raise SettingsError([Problem("broker.url", str(error))]) from None
 
 
 def _sinks(settings: Settings, references: References) -> list[Sink]:

@@ -167,7 +167,7 @@ def status(
 
     with _problems_reported(feeds):
         settings = look_settings(feeds)
-    raise typer.Exit(run_status(settings, feed or (), as_json=as_json))
+        raise typer.Exit(run_status(settings, feed or (), as_json=as_json))
 
 
 @app.command(epilog="Example: python -m ingest top --feed trades")
@@ -183,7 +183,7 @@ def top(
 
     with _problems_reported(feeds):
         settings = look_settings(feeds)
-    raise typer.Exit(run_top(settings, feed or ()))
+        raise typer.Exit(run_top(settings, feed or ()))
 
 
 @app.command(epilog="Example: HEALTH_PORT=9090 python -m ingest health --live")

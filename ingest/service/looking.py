@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ingest.broker.clients import public_url
+from ingest.broker.clients import UnusableURL, public_url
 from ingest.errors import BrokerAuthFailed, BrokerError, BrokerUnreachable
 from ingest.service.check import make_console
 from ingest.telemetry.masking import hide_secrets_of
@@ -21,7 +21,8 @@ from ingest.tools.findings import find, is_well
 from ingest.tools.status import json_text, only_feeds, show_status
 from ingest.tools.views import Overview
 from ingest.tools.watching import Watcher
-from settings import Settings, load
+from settings import Settings, SettingsError, load
+from settings.problems import Problem
 
 #: Seconds for which ``status`` waits for every process to tell of itself twice.
 PATIENCE = 2.5
@@ -35,8 +36,11 @@ def look_settings(path: Path | None) -> Settings:
 
 
 def make_watcher(settings: Settings, *, history: bool = False) -> Watcher:
-    """Return who looks; the feeds of the settings are expected to run."""
-    return Watcher(settings.broker, [(settings.supervisor.group, name) for name in settings.feeds], history=history)
+    """Return who looks; the feeds of the settings are expected to run. `SettingsError` where the URL of Redis cannot be used."""
+    try:
+        return Watcher(settings.broker, [(settings.supervisor.group, name) for name in settings.feeds], history=history)
+    except UnusableURL as error:
+        raise SettingsError([Problem("broker.url", str(error))]) from None
 
 
 def run_status(settings: Settings, feeds: Sequence[str], *, as_json: bool) -> int:

@@ -112,3 +112,13 @@ def test_a_redis_that_is_not_there_and_one_that_refuses_the_password(tmp_path: P
         f"{valkey.url}: Redis refused the user or password (WRONGPASS); "
         "check user and password in the [broker] url of the feeds file, or REDIS_URL\n"
     )
+
+
+@pytest.mark.parametrize("command", ["status", "run", "doctor"])
+def test_a_redis_url_that_asks_for_tls_options_without_tls_is_told_and_no_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "feeds.toml").write_text(FEED)
+    done = run_command(tmp_path, command, REDIS_URL="redis://:hunter2@127.0.0.1:1/0?ssl_cert_reqs=none")
+    assert done.returncode == (1 if command == "doctor" else 2)
+    assert "asks for ssl_cert_reqs, but not for TLS" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr

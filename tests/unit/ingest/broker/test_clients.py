@@ -9,6 +9,7 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection
 from ingest.broker.clients import (
     CONNECT_TIMEOUT,
     SOCKET_TIMEOUT,
+    UnusableURL,
     dedicated_connection,
     library_error,
     make_client,
@@ -147,3 +148,22 @@ def test_the_way_back_gives_what_the_library_would_have_raised(error: redis.Resp
 def test_texts_are_bounded() -> None:
     assert len(str(translate(redis.ConnectionError("x" * 10_000)))) < 300
     assert len(str(refusal("ERR " + "x" * 10_000))) < 300
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://:hunter2@h/0?ssl_cert_reqs=none", "asks for ssl_cert_reqs, but not for TLS: write rediss://"),
+        ("unix:///s?ssl_ca_certs=/hunter2", "asks for ssl_ca_certs, but not for TLS"),
+        ("redis://:hunter2@h/0?color=hunter2&db=1", "has an argument that redis-py does not take, of: color, db"),
+    ],
+)
+def test_arguments_that_no_connection_takes_are_told_before_the_first_command(url: str, says: str) -> None:
+    with pytest.raises(UnusableURL) as refused:
+        make_client(url)
+    assert says in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_arguments_of_tls_are_taken_with_tls() -> None:
+    make_client("rediss://h/0?ssl_cert_reqs=none&ssl_check_hostname=false")
