@@ -12,7 +12,7 @@ import redis
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.hooks import message_encoder
-from ingest.broker.lease import Leases, Taken, Terms
+from ingest.broker.lease import Bid, Leases, Renewal, Taken, Terms
 from ingest.broker.limits import Limits
 from ingest.clock import Deadline, Monotonic, monotonic, wall_us
 from ingest.connection.session import To
@@ -158,13 +158,14 @@ def leading(broker: RateLimitedBroker, feed: str = "trades", **options: Any) -> 
     leases = Leases(broker.client, broker.keys, "", 60.0)
     chain = options.get("chain")
     producer = chain.producer if chain is not None else new_producer()
-    assert isinstance(leases.take(feed, producer, Terms(60.0)), Taken), "another pipeline leads this feed"
+    [answer] = leases.take([Bid(feed, producer, Terms(60.0))])
+    assert isinstance(answer, Taken), "another pipeline leads this feed"
     with Pipeline(broker.line(feed, "", Terms(60.0)), broker.limits, producer=producer, **options) as pipeline:
         try:
             yield pipeline
         finally:
             with suppress(BrokerError):
-                leases.release(feed, producer)
+                leases.release([Renewal(feed, producer)])
 
 
 @contextmanager
