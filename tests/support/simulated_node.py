@@ -100,6 +100,9 @@ class Resigning:
     def doubt(self) -> None:
         self._tenure.fenced(self._tenure.leader)
 
+    def hear(self) -> None:
+        """Wait for no reply, and so for no word that Redis answers others."""
+
 
 class Node:
     """A supervisor; ``emitted`` and ``dropped`` belong to the walk."""

@@ -163,7 +163,8 @@ class TopApp(App[None]):
         self._show()
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        self._show_detail()
+        if self._stands:
+            self._show_detail()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._filter = event.value
