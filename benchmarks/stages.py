@@ -108,6 +108,8 @@ class Asked(Session):
 class Repeating:
     """A transport that brings the same frames again and again, and measures what happens to them in between."""
 
+    bytes_received = 0
+
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts
         self._reads = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ingest.connection.calls import Call
+from ingest.connection.calls import Call, call_of
 from ingest.connection.outcome import USER_FAULTS, checked_frames, handle_frame, heartbeat_frames, position_text
 from ingest.connection.session import Emit, Fail, Outgoing, Session, Skip
 from ingest.connection.status import FeedStatus
@@ -98,7 +98,7 @@ class Callbacks:
     def on_frame(self, payload: str | bytes) -> Emit | Skip | Fail:
         """Return what becomes of one message; `FrameHandlerFailed`."""
         status = self._status
-        status.running = Call("on_frame", status.clock())  # not `calling`: this is done for every frame
+        status.running = call_of(("on_frame", status.clock()))  # not `calling`: this is done for every frame
         try:
             return handle_frame(self.session, payload)
         except FrameHandlerFailed as failure:

@@ -6,6 +6,7 @@ The rule: noting costs a hook two dictionary entries and no lock; whoever looks 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -20,6 +21,10 @@ class Call(NamedTuple):
 
     where: str
     since: float
+
+
+#: Makes a call of a pair: for what is called with every frame, because the constructor takes three times as long.
+call_of: Callable[[tuple[str, float]], Call] = partial(tuple.__new__, Call)
 
 
 class HookCalls:
