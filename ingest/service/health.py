@@ -1,4 +1,4 @@
-"""Whether the supervisor is well: ``/live`` (its loops turn) and ``/ready`` (every feed does what it should, Redis takes snapshots).
+"""Whether the supervisor is well: ``/live`` (its loops turn) and ``/ready`` (every feed does what it should, Redis takes writes).
 
 The rule: looks and judges, and touches nothing; every "no" comes with its reason.
 """

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from ingest.broker.refusal import Cause
 from ingest.tools.show import duration, number, printable
 from ingest.tools.views import ABSENT, FeedView, Overview, Process, QueueView
 
@@ -27,6 +28,13 @@ _CONNECTS = ("IDLE", "CONNECTING", "BOOTSTRAPPING", "BACKING_OFF", "READY")
 FEW = 1000
 
 _TRY_IT = "python -m ingest check --connect"
+
+#: What helps against a Redis that takes no writes. Nobody needs to be started again: all go on by themselves.
+_WRITABLE: dict[Cause, str] = {
+    "full": "give it more memory, or see what fills it (redis-cli --bigkeys); leave supervisors and workers running",
+    "replica": "let the URL name the primary, here and for supervisors and workers; or make this one a primary",
+    "disk": "make room on its disk (its log says what failed); leave supervisors and workers running",
+}
 
 #: What helps, by what the reason says.
 _ADVICE = tuple(
@@ -66,10 +74,11 @@ class Finding:
 def find(overview: Overview) -> list[Finding]:
     """Return everything that is wrong, the worst first."""
     found = [
+        *_refused(overview),
         *_nobody(overview),
         *(finding for feed in overview.feeds for finding in _of_feed(feed, overview)),
         *(finding for queue in overview.queues for finding in _of_queue(queue, overview)),
-        *(finding for process in overview.everybody if (finding := _of_process(process)) is not None),
+        *(finding for process in overview.everybody if (finding := _of_process(process, overview)) is not None),
     ]
     return sorted(found, key=lambda finding: finding.severity)
 
@@ -91,9 +100,17 @@ def is_well(findings: Sequence[Finding]) -> bool:
     return all(finding.severity is Severity.NOTICE for finding in findings)
 
 
+def _refused(overview: Overview) -> Iterator[Finding]:
+    if overview.refusal is not None:
+        text = f"refuses writes ({printable(overview.refusal.detail)}), so nobody can tell how it is"
+        yield Finding(Severity.ERROR, "Redis", text, _WRITABLE[overview.refusal.cause])
+
+
 def _nobody(overview: Overview) -> Iterator[Finding]:
     if _alive(overview.supervisors):
         return
+    if overview.refusal is not None and not (overview.supervisors and all(process.final for process in overview.supervisors)):
+        return  # whether any runs, nobody can know
     ended = [process for process in overview.supervisors if process.final]
     lost = [process for process in overview.supervisors if not process.final]
     if lost:
@@ -201,8 +218,8 @@ def _of_queue(queue: QueueView, overview: Overview) -> Iterator[Finding]:
         yield Finding(Severity.NOTICE, name, text, f"python -m ingest dead-letters list --queue {printable(queue.name)}")
 
 
-def _of_process(process: Process) -> Finding | None:
-    if process.alive or process.final:
+def _of_process(process: Process, overview: Overview) -> Finding | None:
+    if process.alive or process.final or overview.refusal is not None:  # then silence says nothing
         return None
     subject = f"{process.kind} {process.name}"
     if process.gone:

@@ -66,6 +66,7 @@ def make_overview(
     ]
     return Overview(
         at=reading.at,
+        refusal=reading.refusal,
         feeds=feeds,
         queues=[queues[name] for name in sorted(queues)],
         supervisors=[*map(_process, supervisors), *(each for each in gone if each.kind == "supervisor")],

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.broker.status import SILENT_AFTER
+
 #: A snapshot as `ingest.broker.status` keeps it.
 Snapshot = Mapping[str, Any]
-
-#: Seconds after which a process that tells of itself every second counts as silent.
-SILENT_AFTER = 5.0
 
 #: States in which a supervisor of an older version, which does not tell of its lease, does not lead.
 _NOT_LEADING = frozenset({"STANDBY", "STOPPED", "FAILED"})

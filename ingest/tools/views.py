@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingest.broker.history import FeedId, Happening, Point
-from ingest.tools.snapshots import SILENT_AFTER
+from ingest.broker.refusal import Refusal
+from ingest.broker.status import SILENT_AFTER
 
 #: The state of a feed that settings name and no supervisor tells of.
 ABSENT = "ABSENT"
@@ -131,9 +132,13 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything at one moment (``at``: wall-clock seconds of the reader), each list in order of its names."""
+    """Everything at one moment (``at``: wall-clock seconds of the reader), each list in order of its names.
+
+    ``refusal`` is why Redis takes no writes, known only where nobody tells how it is: what is shown is then what was told last.
+    """
 
     at: float
+    refusal: Refusal | None = None
     feeds: Sequence[FeedView] = ()
     queues: Sequence[QueueView] = ()
     supervisors: Sequence[Process] = ()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ingest.broker.refusal import Cause, Refusal
 from ingest.errors import DialFailed, HandshakeRejected, PingTimedOut
 from ingest.tools.findings import Severity, advice, find, headline, is_well
 from ingest.tools.overview import make_overview
@@ -224,3 +225,29 @@ def test_a_whole_overview_of_snapshots() -> None:
     assert headline(overview, find(overview)).startswith(
         "trades: FAILED (the server answered the upgrade with status 403) on a:1"
     )
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"), [("full", "give it more memory"), ("replica", "name the primary"), ("disk", "make room on its disk")]
+)
+def test_a_redis_that_takes_no_writes_is_the_one_finding_where_all_are_silent(cause: Cause, remedy: str) -> None:
+    silent, gone = replace(RUNS, age=9.0), replace(WORKS, age=600.0, gone=True)
+    feed = replace(WELL, alive=False, lead="")
+    refusal = Refusal(cause, "its own words")
+
+    [finding] = find(Overview(at=NOW, refusal=refusal, feeds=[feed], supervisors=[silent], workers=[gone]))
+
+    assert str(finding).startswith("Redis: refuses writes (its own words), so nobody can tell how it is: ")
+    assert finding.severity is Severity.ERROR
+    assert remedy in finding.remedy
+
+
+def test_supervisors_that_said_their_last_word_do_not_run_whatever_redis_refuses() -> None:
+    stopped = replace(RUNS, age=40.0, final=True)
+
+    found = told(Overview(at=NOW, refusal=Refusal("full", "x"), supervisors=[stopped], workers=[replace(WORKS, age=9.0)]))
+
+    assert [each.partition(" (")[0] for each in found] == [
+        "Redis: refuses writes",
+        "supervisor: none runs; host:7 was stopped 40 s ago: start it with python -m ingest run",
+    ]
