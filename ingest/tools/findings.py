@@ -125,12 +125,18 @@ def _nobody(overview: Overview) -> Iterator[Finding]:
 
 
 def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
+    for where, trouble in feed.spool_troubles.items():
+        yield _spool_trouble(feed, where, trouble)
+    if feed.name_taken_on:
+        yield _name_taken(feed)
     if feed.alive and (feed.paused or feed.state == "PAUSED"):
         lasting = f" for {duration(feed.for_seconds)}" if feed.state == "PAUSED" and feed.for_seconds is not None else ""
         yield Finding(Severity.WARNING, _name(feed), f"paused by an operator{lasting}", f"python -m ingest resume {feed.name}")
     elif not feed.alive:
         if _alive(overview.supervisors):  # that none at all runs is one finding, and told already
             yield _unattended(feed)
+    elif feed.name_taken_on and not feed.lead:
+        pass  # whoever leads does not tell; the state is that of who cannot
     elif (finding := _of_state(feed)) is not None:
         yield finding
     elif (feed.oldest_age or 0) > OLD_AFTER:
@@ -145,6 +151,25 @@ def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
     if feed.spooled:
         text = f"{number(feed.spooled)} payloads wait on the disk"
         yield Finding(Severity.NOTICE, _name(feed), text, "they are sent as soon as the queue has room and Redis answers")
+
+
+def _name_taken(feed: FeedView) -> Finding:
+    """Two feeds that differ in url, actor or queue have one name: the second is never read."""
+    where = f" on {feed.lead}" if feed.lead else ""
+    text = f"another feed of that name leads{where}, so {', '.join(feed.name_taken_on)} reads nothing"
+    remedy = (
+        "give one another name, or keep the supervisors apart with [supervisor] group; or url, actor or queue differ by mistake"
+    )
+    return Finding(Severity.WARNING, _name(feed), text, remedy)
+
+
+def _spool_trouble(feed: FeedView, where: str, trouble: str) -> Finding:
+    """Nothing more comes on the disk, and what is there may go with the process."""
+    if "was removed" in trouble:
+        remedy = "create the folder again, for the same user, before that process ends"
+    else:
+        remedy = "make room on that disk, or repair it: it is tried again by itself"
+    return Finding(Severity.WARNING, _name(feed), f"its spool takes nothing on {where} ({printable(trouble)})", remedy)
 
 
 def _unattended(feed: FeedView) -> Finding:

@@ -76,7 +76,12 @@ class Told:
     def stands_by(self, name: str) -> bool:
         """Whether it runs and waits to lead a feed."""
         numbers = self.feed(name)
-        return self.alive and (numbers.get("lease") == "stands_by" or text(numbers, "state") == "STANDBY")
+        waits = numbers.get("lease") == "stands_by" or text(numbers, "state") == "STANDBY"
+        return self.alive and waits and not self.has_name_taken(name)
+
+    def has_name_taken(self, name: str) -> bool:
+        """Whether it runs and cannot lead a feed, because another feed of that name leads."""
+        return self.alive and self.feed(name).get("name_taken") is True
 
     def rate(self, name: str, count: str) -> float | None:
         """Return by how much a feed's count grew per second; None without an earlier snapshot, 0 if it is silent."""

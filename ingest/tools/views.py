@@ -56,6 +56,8 @@ class FeedView:
       reconnects_lately: those of the last ten minutes, up to 1000.
       lead: who leads, as ``host:pid``; "" where nobody does.
       standbys, failed_on: who waits to lead, and who has given the feed up.
+      name_taken_on: who runs another feed of that name than the one that leads, and reads nothing meanwhile.
+      spool_troubles: what is wrong with the feed's spool now, by the supervisor that has it.
       alive: whether any supervisor that has the feed runs.
       processed, failed, lag_p50, lag_p99: go by the feed's name alone: workers do not know of groups.
     """
@@ -69,6 +71,7 @@ class FeedView:
     lead: str = ""
     standbys: Sequence[str] = ()
     failed_on: Sequence[str] = ()
+    name_taken_on: Sequence[str] = ()
     told_by: str = ""
     alive: bool = False
     paused: bool = False
@@ -97,6 +100,7 @@ class FeedView:
     backlog_bytes: int = 0
     spooled: int = 0
     spool_bytes: int = 0
+    spool_troubles: Mapping[str, str] = field(default_factory=dict)
     oldest_age: float | None = None
     ping_rtt: float | None = None
     depth: int = 0

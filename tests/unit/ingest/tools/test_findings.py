@@ -79,6 +79,18 @@ def test_a_feed_that_gave_up_names_the_reason_the_place_and_the_command() -> Non
         ({"state": "STANDBY", "lead": "", "standbys": ["b:2"]}, "nobody leads; b:2 takes over", "look again"),
         ({"paused": True, "state": "READY"}, "paused by an operator", "python -m ingest resume trades"),
         ({"state": "PAUSED", "for_seconds": 3700.0}, "paused by an operator for 1 h 1 min", "python -m ingest resume trades"),
+        (
+            {"spool_troubles": {"host:7": "spool/a was removed while it was in use, and cannot be written anew: x"}},
+            "its spool takes nothing on host:7 (spool/a was removed while it was in use",
+            "create the folder again",
+        ),
+        ({"spool_troubles": {"host:7": "the spool is full: a"}}, "takes nothing on host:7 (the spool is full: a)", "make room"),
+        ({"name_taken_on": ["b:2"]}, "another feed of that name leads on host:7, so b:2 reads nothing", "[supervisor] group"),
+        (
+            {"name_taken_on": ["b:2"], "state": "STANDBY", "lead": "", "told_by": "b:2"},
+            "another feed of that name leads, so b:2 reads nothing",
+            "give one another name",
+        ),
         ({"oldest_age": 45.0, "backlog": 1234}, "what was read 45 s ago is not in the queue yet (1,234 messages wait)", "doctor"),
     ],
 )
