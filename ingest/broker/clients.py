@@ -40,6 +40,9 @@ _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+ .*)")
 #: "ERR The user executing the script can't …" (6.2 with "@user_script: 9:" before it), later "ERR ACL failure in script: …".
 _KEPT_BY_ACL = re.compile(r"(?:ACL failure in script|The user executing the script can't).*")
 
+#: What the library puts before an error of one command of a pipeline: the command itself, which may be anybody's data.
+_IN_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
+
 #: Options of redis-py 8 for connections that may be moved to another server; with RESP 2 it refuses them.
 _RESP3_ONLY = ("maint", "orig_", "oss_cluster")
 
@@ -200,7 +203,7 @@ def translated() -> Iterator[None]:
 
 def translate(error: Exception) -> BrokerError:
     """Return the `BrokerError` that says the same."""
-    text = str(error)[:_LONGEST_DETAIL]
+    text = _IN_PIPELINE.sub("", str(error), count=1)[:_LONGEST_DETAIL]
     if isinstance(error, redis.TimeoutError):
         return BrokerTimedOut(text)
     if isinstance(error, redis.AuthenticationError):

@@ -27,12 +27,16 @@ import redis
 
 from ingest.broker.clients import translated
 from ingest.broker.keys import Keys
+from ingest.broker.refusal import Refusal
 from ingest.version import project_version
 
 Kind = Literal["supervisor", "worker"]
 
 #: Version of the snapshot; a reader understands its own and older ones.
 FORMAT = 1
+
+#: Seconds after which a process that tells of itself every second counts as silent.
+SILENT_AFTER = 5.0
 
 RUNNING_TTL = 10
 FINAL_TTL = 120
@@ -62,12 +66,23 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All processes at one moment; ``ages`` are seconds since each snapshot was written, by Redis's clock and nobody else's."""
+    """All processes at one moment; ``ages`` are seconds since each snapshot was written, by Redis's clock and nobody else's.
+
+    ``refusal`` is why Redis takes no snapshots, where somebody has found it out.
+    """
 
     at: float
     statuses: Sequence[Mapping[str, Any]]
     ages: Mapping[str, float]
     gone: Sequence[Gone] = ()
+    refusal: Refusal | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody tells how it is, and not because all have said their last word."""
+        if any(not status["final"] and self.ages.get(status["id"], 0.0) <= SILENT_AFTER for status in self.statuses):
+            return False
+        return bool(self.gone) or not all(status["final"] for status in self.statuses) or not self.statuses
 
 
 def publish_status(

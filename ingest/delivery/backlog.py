@@ -127,6 +127,11 @@ class Backlog:
         return self._store.size if self._store is not None else 0
 
     @property
+    def spool_trouble(self) -> str:
+        """What is wrong with the spool now, "" if nothing is."""
+        return self._store.trouble if self._store is not None else ""
+
+    @property
     def first(self) -> Chain | None:
         """The chain whose turn it is."""
         return self._chains.first

@@ -24,6 +24,8 @@ class Places:
         self._clock = clock
         self._looked_at = clock()
         self._without: list[Spool] = []
+        #: What stands in the way of the files that have no place now; "" if all have one.
+        self.standing = self._found = ""
 
     @property
     def is_look_due(self) -> bool:
@@ -36,17 +38,20 @@ class Places:
     def look(self, spools: Sequence[Spool]) -> None:
         """Look at these files, and write anew what was removed."""
         self._looked_at = self._clock()
+        self._found = ""
         self._without = [spool for spool in spools if not spool.is_in_place and not self._moved(spool)]
+        self.standing = self._found
 
     def _moved(self, spool: Spool) -> bool:
         path = spool.path
         try:
             spool.move()
         except SpoolError as error:
+            self._found = f"{path} was removed while it was in use, and cannot be written anew: {error}"
             if self.has(spool):
                 self._trouble(
-                    f"{path} was removed while it was in use, and cannot be written anew: {error}; what waits in it is kept only "
-                    "as long as this process lives: put the folder back, which is noticed within a second"
+                    f"{self._found}; what waits in it is kept only as long as this process lives: "
+                    "put the folder back, which is noticed within a second"
                 )
             return False
         self._trouble(

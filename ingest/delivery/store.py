@@ -20,6 +20,9 @@ from ingest.events import Event, GapFound, SpoolTrouble
 #: Seconds for which a disk that refused is not tried again.
 REFUSAL = 1.0
 
+#: Seconds for which the last refusal stands, where nothing has had to be written since.
+STANDING = 60.0
+
 
 class Store:
     """A feed's spools, addressed by producer; guarded by the backlog's lock.
@@ -54,6 +57,7 @@ class Store:
         self._tell = tell
         self._clock = clock
         self._refused_at: float | None = None  # the disk had no place then, whatever we may hold
+        self._standing: tuple[float, str] | None = None  # the last refusal since something was stored
         self._newest: StoredProducer | None = None
         self._where: dict[str, Spool] = {}
         self._leading = ""
@@ -68,13 +72,23 @@ class Store:
         return self._durable and self._places.has(self._own)
 
     @property
+    def trouble(self) -> str:
+        """What is wrong with the files or their disk now, "" if nothing is; any thread may ask."""
+        standing = self._standing
+        refused = standing[1] if standing is not None and self._clock() - standing[0] < STANDING else ""
+        return self._places.standing or refused
+
+    @property
     def is_look_due(self) -> bool:
         """Whether it is time to `look` again."""
         return self._places.is_look_due
 
     def look(self) -> None:
         """See whether somebody has removed a file that is in use, and write it anew."""
+        had_no_place = self._places.standing
         self._places.look(self._all())
+        if had_no_place and not self._places.standing:
+            self._standing = None  # it was refused for that reason
 
     def keeps(self, producer: str) -> bool:
         """Whether what is stored of a producer will be there for the next process."""
@@ -126,7 +140,7 @@ class Store:
         try:
             return self._folder.look(self._slots())
         except SpoolError as error:
-            self._trouble(str(error))
+            self._refuse(str(error))
         return False
 
     def adopt(self) -> tuple[list[StoredProducer], bool]:
@@ -139,7 +153,7 @@ class Store:
             self._folder.look(self._slots())
             adopted = self._folder.adopt()
         except SpoolError as error:
-            self._trouble(str(error))
+            self._refuse(str(error))
             return [], False
         for spool in adopted:
             self._adopted.append(spool)
@@ -191,13 +205,14 @@ class Store:
             except SpoolDamaged:
                 self._set_aside(spool)
             except SpoolFull as error:
-                if spool.size < self._most and not self._is_refused:  # not our limit, but the disk's: told once
-                    self._trouble(str(error))
+                if spool.size < self._most:  # not our limit, but the disk's: told once
+                    self._refuse(str(error), told=self._is_refused)
                 break
             except SpoolError as error:
-                self._trouble(str(error))
+                self._refuse(str(error))
                 break
             else:
+                self._standing = None
                 return True
         self._refused_at = self._clock() if spool.size < self._most else None
         return False
@@ -223,7 +238,7 @@ class Store:
             before = spool.size
             self._try(spool, spool.flush)
             if spool.size < before:
-                self._refused_at = None
+                self._refused_at = self._standing = None
 
     def drop_oldest(self, producer: str, after: int, size: int) -> list[DroppedChunk]:
         """Drop the oldest chunks after a number until so many bytes are free; return what was dropped."""
@@ -231,7 +246,7 @@ class Store:
         dropped: list[DroppedChunk] = []
         self._try(spool, lambda: dropped.extend(spool.drop_oldest(producer, after, size)))
         if dropped:
-            self._refused_at = None
+            self._refused_at = self._standing = None
         return dropped
 
     def reject(self, producer: str, entry: Entry, detail: str) -> None:
@@ -335,7 +350,7 @@ class Store:
         except SpoolDamaged:
             self._set_aside(spool)
         except SpoolError as error:
-            self._trouble(str(error))
+            self._refuse(str(error))
         else:
             return True
         return False
@@ -345,7 +360,7 @@ class Store:
         try:
             aside = spool.set_aside()
         except SpoolError as error:
-            self._trouble(f"{spool.path} is damaged, and cannot be set aside: {error}")
+            self._refuse(f"{spool.path} is damaged, and cannot be set aside: {error}")
         else:
             self._trouble(f"{spool.path} is damaged; it is set aside as {aside}")
         if spool is self._unheard_of:  # then nobody counts what was in it
@@ -353,6 +368,12 @@ class Store:
             self._record_lost(f"{spool.path} was damaged, and what was in it is lost")
         for producer in [each for each, where in self._where.items() if where is spool]:
             self.gone(producer)
+
+    def _refuse(self, detail: str, *, told: bool = False) -> None:
+        """Note that the disk refuses, which stands until it takes something again, and tell it."""
+        self._standing = self._clock(), detail
+        if not told:
+            self._trouble(detail)
 
     def _trouble(self, detail: str) -> None:
         self._tell(SpoolTrouble(telemetry_id=self._label, detail=detail))

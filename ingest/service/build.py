@@ -115,6 +115,7 @@ def _build(settings: Settings, only: Sequence[str], listener: HTTPServer | None)
         reporter.queues,
         bus.counts,
         (project_version(), settings.supervisor.group),
+        redis_up=lambda: not reporter.trouble(),
     )
     health = Health(runners, keeper, reporter)
     plant = Plant(runners, builder, keeper, gaps, pauses, reporter, bus, broker, health, metrics, listener)

@@ -118,6 +118,12 @@ class Claim:
         seen = self._seen
         return "leads" if self.leads else "stands_by" if seen is not None and not seen.is_other else "none"
 
+    @property
+    def is_name_taken(self) -> bool:
+        """Whether another feed of the same name leads, so that this one never will while that one does."""
+        seen = self._seen
+        return not self.leads and seen is not None and seen.is_other
+
     def renewal(self) -> Renewal | None:
         """Return what to renew, or to give back; None where this process does not lead."""
         chain = self._tenure.chain

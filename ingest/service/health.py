@@ -1,4 +1,4 @@
-"""Whether the supervisor is well: ``/live`` (its loops turn) and ``/ready`` (every feed does what it should, Redis answers).
+"""Whether the supervisor is well: ``/live`` (its loops turn) and ``/ready`` (every feed does what it should, Redis takes writes).
 
 The rule: looks and judges, and touches nothing; every "no" comes with its reason.
 """
@@ -75,13 +75,13 @@ class Health:
         return Verdict(not stuck, {"loops": {name: reason or "turns" for name, reason in silent.items()}})
 
     def ready(self) -> Verdict:
-        """Tell whether every feed is ready, or rightly stands by or is paused, and Redis answers."""
+        """Tell whether every feed is ready, or rightly stands by or is paused, and Redis answers and takes writes."""
         feeds = {runner.settings.name: _readiness(runner.numbers()) for runner in self.runners}
-        redis = {"ok": True} if self.reporter.queues() is not None else {"ok": False, "reason": "Redis does not answer"}
-        details: dict[str, Any] = {"redis": redis, "feeds": feeds}
+        trouble = self.reporter.trouble()
+        details: dict[str, Any] = {"redis": {"ok": False, "reason": trouble} if trouble else {"ok": True}, "feeds": feeds}
         if self.stopping:
             details["reason"] = "the supervisor is stopping"
-        return Verdict(not self.stopping and bool(redis["ok"]) and all(each["ok"] for each in feeds.values()), details)
+        return Verdict(not self.stopping and not trouble and all(each["ok"] for each in feeds.values()), details)
 
 
 def _silence(pulse: Pulse, allowed: float) -> str | None:

@@ -31,6 +31,8 @@ class Standing(Protocol):
     def lease(self) -> Lease: ...
     @property
     def leader(self) -> str: ...
+    @property
+    def is_name_taken(self) -> bool: ...
 
 
 class GapTally:
@@ -109,9 +111,11 @@ class FeedReadings:
             backlog_bytes=backlog.size,
             spooled=backlog.unread_payloads,
             spool_bytes=backlog.spool_size,
+            spool_trouble=safe_text(trouble) if (trouble := backlog.spool_trouble) else "",
             oldest_age=self._oldest_age(),
             lease=self._standing.lease,
             leader=self._standing.leader,
+            name_taken=self._standing.is_name_taken,
             paused=status.paused,
             gaps=sum(gaps.values()),
             gap_causes=gaps,

@@ -15,7 +15,7 @@ import redis
 from ingest.broker.queues import QueueDepth, queue_depths
 from ingest.broker.status import about_process, publish_status
 from ingest.clock import Monotonic, monotonic
-from ingest.errors import BrokerError
+from ingest.errors import BrokerError, BrokerRefused
 from ingest.events import Publish
 from ingest.measures import Pulse
 from ingest.service.historian import Historian
@@ -58,6 +58,7 @@ class Reporter:
         self._obey = obey
         self._clock = clock
         self._seen: tuple[float, dict[str, dict[str, int]]] | None = None
+        self._refusal = ""
         #: Whether the thread still turns.
         self.pulse = Pulse(clock)
         self._process = about_process() | {"group": group}
@@ -81,13 +82,22 @@ class Reporter:
         seen = self._seen
         return seen[1] if seen is not None and self._clock() - seen[0] <= STALE else None
 
+    def trouble(self) -> str:
+        """Return why Redis is of no use at the moment, "" if it is: it answers, and takes snapshots."""
+        if self.queues() is None:
+            return self._refusal or "Redis does not answer"
+        return self._refusal
+
     def report(self, *, final: bool = False) -> bool:
         """Publish one snapshot and look at the queues once; tell whether Redis took it."""
+        depths: dict[str, QueueDepth] | None = None
         try:
             depths = queue_depths(self._client, self._namespace, [watch.queue for watch in self._watches])
             self._seen = self._clock(), {watch.queue: _shown(watch, depths[watch.queue]) for watch in self._watches}
             publish_status(self._client, self._namespace, "supervisor", self._id, self._snapshot(self._seen[1]), final)
-        except BrokerError:
+            self._refusal = ""
+        except BrokerError as error:
+            self._refusal = _refusal(error, read=depths is not None)
             if self._history is not None:
                 self._history.skip(self._runners)
             return False  # the publishers tell of it; the snapshot in Redis expires by itself
@@ -108,6 +118,13 @@ class Reporter:
             "history_dropped": self._history.dropped if self._history is not None else 0,
             **self._process,
         }
+
+
+def _refusal(error: BrokerError, *, read: bool) -> str:
+    """Return in Redis's own words what it refuses, which is writes alone if it let us ``read``; "" if it has not answered."""
+    if not isinstance(error, BrokerRefused):
+        return ""
+    return f"Redis refuses writes: {error.code} {error.detail}".rstrip() if read else str(error)
 
 
 def _where(feed: FeedSettings) -> dict[str, str]:

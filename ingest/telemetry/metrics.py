@@ -142,7 +142,7 @@ QUEUE: tuple[tuple[Metric, str], ...] = (
 )
 
 INFO = _gauge("info", "Always 1; which version runs, and for which group.", "version", "group")
-REDIS_UP = Metric("redis_up", "gauge", "1 while Redis answers this process, else 0.", ())
+REDIS_UP = Metric("redis_up", "gauge", "1 while Redis answers this process and takes its writes, else 0.", ())
 SINK_EVENTS = _counter(
     "telemetry_events", "Events for each receiver: handled, failed (it raised), dropped (it was too slow).", "sink", "outcome"
 )

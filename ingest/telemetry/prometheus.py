@@ -58,6 +58,7 @@ class SupervisorMetrics:
       queues: returns the queues as they were last seen; None: Redis has not answered lately.
       sinks: returns what became of events.
       about: the version, and the group.
+      redis_up: tells whether Redis answers, and takes what every process has to write.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class SupervisorMetrics:
         about: tuple[str, str],
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.thread_time,
+        *,
+        redis_up: Callable[[], bool],
     ) -> None:
         self._registry = prometheus_client.CollectorRegistry()
-        self._registry.register(_Supervisor(feeds, states, queues, sinks, about))
+        self._registry.register(_Supervisor(feeds, states, queues, sinks, about, redis_up))
         prometheus_client.ProcessCollector(registry=self._registry)
         prometheus_client.PlatformCollector(registry=self._registry)
         self._clock = clock
@@ -102,12 +105,14 @@ class _Supervisor(Collector):
         queues: Callable[[], Queues | None],
         sinks: Callable[[], Mapping[str, SinkCounts]],
         about: tuple[str, str],
+        redis_up: Callable[[], bool],
     ) -> None:
         self._feeds = feeds
         self._states = states
         self._queues = queues
         self._sinks = sinks
         self._about = about
+        self._redis_up = redis_up
 
     def collect(self) -> Iterator[Family]:
         """Yield every family of metrics, from one look at the feeds."""
@@ -122,7 +127,7 @@ class _Supervisor(Collector):
         for metric, key in QUEUE:
             yield _family(metric, [((queue,), each[key]) for queue, each in (queues or {}).items()])
         yield _family(INFO, [(self._about, 1)])
-        yield _family(REDIS_UP, [((), queues is not None)])
+        yield _family(REDIS_UP, [((), self._redis_up())])
         counts = [
             (name, {"handled": each.handled, "failed": each.failed, "dropped": each.dropped})
             for name, each in self._sinks().items()

@@ -39,8 +39,10 @@ class FeedNumbers:
       drops: what ``dropped`` is made of, by `ingest.events.DropReason`.
       reconnect_reasons: what ``reconnects`` is made of, by the `kind` of the reason.
       backlog_bytes, spool_bytes: in memory, and on disk.
+      spool_trouble: what is wrong with the spool's files or their disk now; "" if nothing is.
       oldest_age: seconds since the oldest payload that waits was received; None: none waits.
       leader: the producer that leads, of this process or another's; "" where none is known.
+      name_taken: whether another feed of the same name (with another url, actor or queue) leads, which keeps this one from it.
       paused: whether an operator has stopped the feed for the time being.
       gaps: what ``gap_causes`` adds up to, by `ingest.events.GapCause`.
       ping_rtt: the round trip of the newest ping in seconds; None: none came back yet.
@@ -65,9 +67,11 @@ class FeedNumbers:
     backlog_bytes: int = 0
     spooled: int = 0
     spool_bytes: int = 0
+    spool_trouble: str = ""
     oldest_age: float | None = None
     lease: Lease = "none"
     leader: str = ""
+    name_taken: bool = False
     paused: bool = False
     gaps: int = 0
     gap_causes: Mapping[str, int] = field(default_factory=dict)

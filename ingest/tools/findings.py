@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from ingest.broker.refusal import Cause
 from ingest.tools.show import duration, number, printable
 from ingest.tools.views import ABSENT, FeedView, Overview, Process, QueueView
 
@@ -27,6 +28,13 @@ _CONNECTS = ("IDLE", "CONNECTING", "BOOTSTRAPPING", "BACKING_OFF", "READY")
 FEW = 1000
 
 _TRY_IT = "python -m ingest check --connect"
+
+#: What helps against a Redis that takes no writes. Nobody needs to be started again: all go on by themselves.
+_WRITABLE: dict[Cause, str] = {
+    "full": "give it more memory, or see what fills it (redis-cli --bigkeys); leave supervisors and workers running",
+    "replica": "let the URL name the primary, here and for supervisors and workers; or make this one a primary",
+    "disk": "make room on its disk (its log says what failed); leave supervisors and workers running",
+}
 
 #: What helps, by what the reason says.
 _ADVICE = tuple(
@@ -66,10 +74,11 @@ class Finding:
 def find(overview: Overview) -> list[Finding]:
     """Return everything that is wrong, the worst first."""
     found = [
+        *_refused(overview),
         *_nobody(overview),
         *(finding for feed in overview.feeds for finding in _of_feed(feed, overview)),
         *(finding for queue in overview.queues for finding in _of_queue(queue, overview)),
-        *(finding for process in overview.everybody if (finding := _of_process(process)) is not None),
+        *(finding for process in overview.everybody if (finding := _of_process(process, overview)) is not None),
     ]
     return sorted(found, key=lambda finding: finding.severity)
 
@@ -91,9 +100,17 @@ def is_well(findings: Sequence[Finding]) -> bool:
     return all(finding.severity is Severity.NOTICE for finding in findings)
 
 
+def _refused(overview: Overview) -> Iterator[Finding]:
+    if overview.refusal is not None:
+        text = f"refuses writes ({printable(overview.refusal.detail)}), so nobody can tell how it is"
+        yield Finding(Severity.ERROR, "Redis", text, _WRITABLE[overview.refusal.cause])
+
+
 def _nobody(overview: Overview) -> Iterator[Finding]:
     if _alive(overview.supervisors):
         return
+    if overview.refusal is not None and not (overview.supervisors and all(process.final for process in overview.supervisors)):
+        return  # whether any runs, nobody can know
     ended = [process for process in overview.supervisors if process.final]
     lost = [process for process in overview.supervisors if not process.final]
     if lost:
@@ -108,12 +125,18 @@ def _nobody(overview: Overview) -> Iterator[Finding]:
 
 
 def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
+    for where, trouble in feed.spool_troubles.items():
+        yield _spool_trouble(feed, where, trouble)
+    if feed.name_taken_on:
+        yield _name_taken(feed)
     if feed.alive and (feed.paused or feed.state == "PAUSED"):
         lasting = f" for {duration(feed.for_seconds)}" if feed.state == "PAUSED" and feed.for_seconds is not None else ""
         yield Finding(Severity.WARNING, _name(feed), f"paused by an operator{lasting}", f"python -m ingest resume {feed.name}")
     elif not feed.alive:
         if _alive(overview.supervisors):  # that none at all runs is one finding, and told already
             yield _unattended(feed)
+    elif feed.name_taken_on and not feed.lead:
+        pass  # whoever leads does not tell; the state is that of who cannot
     elif (finding := _of_state(feed)) is not None:
         yield finding
     elif (feed.oldest_age or 0) > OLD_AFTER:
@@ -128,6 +151,25 @@ def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
     if feed.spooled:
         text = f"{number(feed.spooled)} payloads wait on the disk"
         yield Finding(Severity.NOTICE, _name(feed), text, "they are sent as soon as the queue has room and Redis answers")
+
+
+def _name_taken(feed: FeedView) -> Finding:
+    """Two feeds that differ in url, actor or queue have one name: the second is never read."""
+    where = f" on {feed.lead}" if feed.lead else ""
+    text = f"another feed of that name leads{where}, so {', '.join(feed.name_taken_on)} reads nothing"
+    remedy = (
+        "give one another name, or keep the supervisors apart with [supervisor] group; or url, actor or queue differ by mistake"
+    )
+    return Finding(Severity.WARNING, _name(feed), text, remedy)
+
+
+def _spool_trouble(feed: FeedView, where: str, trouble: str) -> Finding:
+    """Nothing more comes on the disk, and what is there may go with the process."""
+    if "was removed" in trouble:
+        remedy = "create the folder again, for the same user, before that process ends"
+    else:
+        remedy = "make room on that disk, or repair it: it is tried again by itself"
+    return Finding(Severity.WARNING, _name(feed), f"its spool takes nothing on {where} ({printable(trouble)})", remedy)
 
 
 def _unattended(feed: FeedView) -> Finding:
@@ -201,8 +243,8 @@ def _of_queue(queue: QueueView, overview: Overview) -> Iterator[Finding]:
         yield Finding(Severity.NOTICE, name, text, f"python -m ingest dead-letters list --queue {printable(queue.name)}")
 
 
-def _of_process(process: Process) -> Finding | None:
-    if process.alive or process.final:
+def _of_process(process: Process, overview: Overview) -> Finding | None:
+    if process.alive or process.final or overview.refusal is not None:  # then silence says nothing
         return None
     subject = f"{process.kind} {process.name}"
     if process.gone:

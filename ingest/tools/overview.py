@@ -66,6 +66,7 @@ def make_overview(
     ]
     return Overview(
         at=reading.at,
+        refusal=reading.refusal,
         feeds=feeds,
         queues=[queues[name] for name in sorted(queues)],
         supervisors=[*map(_process, supervisors), *(each for each in gone if each.kind == "supervisor")],
@@ -128,6 +129,8 @@ def _feed(
         lead=lead.name if lead is not None else "",
         standbys=sorted(each.name for each in supervisors if each is not lead and each.stands_by(name)),
         failed_on=sorted(each.name for each in supervisors if each.alive and text(each.feed(name), "state") == "FAILED"),
+        name_taken_on=sorted(each.name for each in supervisors if each.has_name_taken(name)),
+        spool_troubles={each.name: trouble for each in supervisors if each.alive and (trouble := _spool_trouble(each, name))},
         told_by=teller.name if teller is not None else "",
         alive=any(each.alive for each in supervisors),
         paused=any(each.feed(name).get("paused") is True for each in supervisors if each.alive),
@@ -153,6 +156,10 @@ def _feed(
     )
 
 
+def _spool_trouble(told: Told, feed: str) -> str:
+    return text(told.feed(feed), "spool_trouble")
+
+
 #: What a feed's supervisors count.
 _OF_SUPERVISORS = (
     "frames",
@@ -173,7 +180,7 @@ _OF_SUPERVISORS = (
 
 def _says_most(told: Told, feed: str) -> tuple[bool, bool, bool, float]:
     """Return by what the one is chosen who speaks for a feed that nobody leads: it runs, and does not only stand by."""
-    return told.alive, not told.final, not told.stands_by(feed), -told.age
+    return told.alive, not told.final, not (told.stands_by(feed) or told.has_name_taken(feed)), -told.age
 
 
 def _rate(processes: Sequence[Told], feed: str, key: str) -> float | None:

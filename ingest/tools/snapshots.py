@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.broker.status import SILENT_AFTER
+
 #: A snapshot as `ingest.broker.status` keeps it.
 Snapshot = Mapping[str, Any]
-
-#: Seconds after which a process that tells of itself every second counts as silent.
-SILENT_AFTER = 5.0
 
 #: States in which a supervisor of an older version, which does not tell of its lease, does not lead.
 _NOT_LEADING = frozenset({"STANDBY", "STOPPED", "FAILED"})
@@ -77,7 +76,12 @@ class Told:
     def stands_by(self, name: str) -> bool:
         """Whether it runs and waits to lead a feed."""
         numbers = self.feed(name)
-        return self.alive and (numbers.get("lease") == "stands_by" or text(numbers, "state") == "STANDBY")
+        waits = numbers.get("lease") == "stands_by" or text(numbers, "state") == "STANDBY"
+        return self.alive and waits and not self.has_name_taken(name)
+
+    def has_name_taken(self, name: str) -> bool:
+        """Whether it runs and cannot lead a feed, because another feed of that name leads."""
+        return self.alive and self.feed(name).get("name_taken") is True
 
     def rate(self, name: str, count: str) -> float | None:
         """Return by how much a feed's count grew per second; None without an earlier snapshot, 0 if it is silent."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingest.broker.history import FeedId, Happening, Point
-from ingest.tools.snapshots import SILENT_AFTER
+from ingest.broker.refusal import Refusal
+from ingest.broker.status import SILENT_AFTER
 
 #: The state of a feed that settings name and no supervisor tells of.
 ABSENT = "ABSENT"
@@ -55,6 +56,8 @@ class FeedView:
       reconnects_lately: those of the last ten minutes, up to 1000.
       lead: who leads, as ``host:pid``; "" where nobody does.
       standbys, failed_on: who waits to lead, and who has given the feed up.
+      name_taken_on: who runs another feed of that name than the one that leads, and reads nothing meanwhile.
+      spool_troubles: what is wrong with the feed's spool now, by the supervisor that has it.
       alive: whether any supervisor that has the feed runs.
       processed, failed, lag_p50, lag_p99: go by the feed's name alone: workers do not know of groups.
     """
@@ -68,6 +71,7 @@ class FeedView:
     lead: str = ""
     standbys: Sequence[str] = ()
     failed_on: Sequence[str] = ()
+    name_taken_on: Sequence[str] = ()
     told_by: str = ""
     alive: bool = False
     paused: bool = False
@@ -96,6 +100,7 @@ class FeedView:
     backlog_bytes: int = 0
     spooled: int = 0
     spool_bytes: int = 0
+    spool_troubles: Mapping[str, str] = field(default_factory=dict)
     oldest_age: float | None = None
     ping_rtt: float | None = None
     depth: int = 0
@@ -131,9 +136,13 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything at one moment (``at``: wall-clock seconds of the reader), each list in order of its names."""
+    """Everything at one moment (``at``: wall-clock seconds of the reader), each list in order of its names.
+
+    ``refusal`` is why Redis takes no writes, known only where nobody tells how it is: what is shown is then what was told last.
+    """
 
     at: float
+    refusal: Refusal | None = None
     feeds: Sequence[FeedView] = ()
     queues: Sequence[QueueView] = ()
     supervisors: Sequence[Process] = ()

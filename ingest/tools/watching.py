@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from ingest.broker.clients import make_client
 from ingest.broker.history import INTERVAL, KEPT, FeedHistory, FeedId, read_history
 from ingest.broker.keys import Keys
+from ingest.broker.refusal import find_refusal
 from ingest.broker.status import read_processes
 from ingest.clock import Deadline, Monotonic, monotonic
 from ingest.tools.overview import Observer
@@ -61,6 +63,8 @@ class Watcher:
     def look(self) -> Overview:
         """Return what is there now; raises `ingest.errors.BrokerError`."""
         reading = read_processes(self._client, self._keys.namespace)
+        if reading.is_silent:  # a Redis that takes no snapshots looks just as if all were dead
+            reading = replace(reading, refusal=find_refusal(self._client))
         overview = self._observer.take(reading, self._histories)
         if not self._wants_history or not self._history_due(overview):
             return overview

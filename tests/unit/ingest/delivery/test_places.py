@@ -70,6 +70,7 @@ def test_a_removed_folder_that_is_put_back_gets_file_and_lock_again(tmp_path: Pa
     let_it_look(kept)
     [told] = troubles(kept)
     assert "put the folder back" in told
+    assert "was removed while it was in use, and cannot be written anew" in kept.backlog.spool_trouble
     assert kept.store is not None
     assert not kept.store.durable
     kept.put(entries(11, 12))
@@ -77,6 +78,7 @@ def test_a_removed_folder_that_is_put_back_gets_file_and_lock_again(tmp_path: Pa
     folder.mkdir()
     let_it_look(kept)
     assert len(troubles(kept)) == 2
+    assert kept.backlog.spool_trouble == ""
     other = opened(folder)
     assert other.slot == 1, "the slot is locked again"
     other.close()

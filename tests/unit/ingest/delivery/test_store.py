@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest.delivery.spool import Spool
-from ingest.delivery.store import REFUSAL, Store
+from ingest.delivery.store import REFUSAL, STANDING, Store
 from ingest.errors import SpoolDamaged, SpoolFull, SpoolUnusable
 from ingest.events import Event, GapFound, SpoolTrouble
 from tests.support.backlogs import damage, kept_store
@@ -223,7 +223,30 @@ class TestDiskFailures:
         assert (store.is_full, store.has_room_again) == (True, False)
         folder.clock.now += REFUSAL
         assert (store.is_full, store.has_room_again) == (False, True)
+        assert "for the test" in store.trouble, "whether it would take something now nobody knows"
         assert store.append("a", entries(2, 3))
+        assert store.trouble == ""
+
+    def test_a_refusal_stands_while_it_is_repeated_and_a_minute_longer(
+        self, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = folder.left_behind("a", 1, 1)
+        assert store.trouble == ""
+        monkeypatch.setattr(Spool, "append", raising(SpoolFull))
+        for _ in range(2):
+            assert not store.append("a", entries(2, 3))
+            folder.clock.now += STANDING - 1
+            assert "for the test" in store.trouble
+        folder.clock.now += 1
+        assert store.trouble == ""
+
+    def test_its_own_limit_is_no_trouble(self, folder: Folder) -> None:
+        store = folder.store(most=1000)
+        store.add("a")
+        held = 0
+        while store.append("a", entries(held + 1, held + 1, size=200)) and not store.is_full:
+            held += 1
+        assert store.trouble == ""
 
     def test_what_goes_makes_room_at_once(self, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
         for make_room in (
@@ -236,6 +259,7 @@ class TestDiskFailures:
                 assert not store.append("a", entries(2, 3))
             make_room(store)
             assert not store.is_full
+            assert store.trouble == ""
 
     def test_it_is_full_by_its_own_limit_and_has_room_well_below_it(self, folder: Folder) -> None:
         store = folder.store(most=1000)

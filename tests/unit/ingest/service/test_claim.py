@@ -118,8 +118,16 @@ class TestTaking:
         assert event.leader == one.tenure.leader
         assert "[supervisor] group" in event.detail
         assert two.of(StandingBy) == []
+        assert (one.claim.is_name_taken, two.claim.is_name_taken) == (False, True)
         one.release()
         assert two.attempt(), "once nobody leads it takes over"
+        assert not two.claim.is_name_taken
+
+    def test_another_process_with_the_same_feed_takes_no_name(self, client: redis.Redis) -> None:
+        one, two = Contender(client), Contender(client)
+        one.attempt()
+        two.attempt()
+        assert (two.claim.lease, two.claim.is_name_taken) == ("stands_by", False)
 
     def test_not_leading_it_has_nothing_to_renew_or_to_give_back(self, client: redis.Redis) -> None:
         one, two = Contender(client), Contender(client)

@@ -10,19 +10,19 @@ from ingest.telemetry.summary import FeedNumbers
 from tests.support.connections import ManualClock
 
 
-def health(*feeds, queues=None, silence=None, clock=None):
+def health(*feeds, trouble="", silence=None, clock=None):
     clock = clock or ManualClock()
     runners = [
         SimpleNamespace(settings=SimpleNamespace(name=f"feed-{at}"), numbers=lambda each=each: each, silence=lambda: silence)
         for at, each in enumerate(feeds)
     ]
     keeper = SimpleNamespace(pulse=Pulse(clock))
-    reporter = SimpleNamespace(pulse=Pulse(clock), queues=lambda: queues)
+    reporter = SimpleNamespace(pulse=Pulse(clock), trouble=lambda: trouble)
     return Health(runners, keeper, reporter, Pulse(clock))
 
 
 def readiness(**numbers):
-    verdict = health(FeedNumbers(**numbers), queues={}).ready()
+    verdict = health(FeedNumbers(**numbers)).ready()
     feed = verdict.details["feeds"]["feed-0"]
     assert verdict.ok == feed["ok"]
     return feed["ok"], feed.get("reason")
@@ -51,13 +51,13 @@ def test_to_stand_by_while_nobody_leads_is_not_right():
 
 
 def test_one_feed_redis_and_a_stop_make_all_unready():
-    assert not health(FeedNumbers(state="READY"), FeedNumbers(state="FAILED"), queues={}).ready().ok
-    away = health(FeedNumbers(state="READY")).ready()
+    assert not health(FeedNumbers(state="READY"), FeedNumbers(state="FAILED")).ready().ok
+    away = health(FeedNumbers(state="READY"), trouble="Redis does not answer").ready()
     assert (away.ok, away.details["redis"]) == (False, {"ok": False, "reason": "Redis does not answer"})
-    stopping = health(queues={})
+    stopping = health()
     stopping.stopping = True
     assert (stopping.ready().ok, stopping.ready().details["reason"]) == (False, "the supervisor is stopping")
-    assert health(queues={}).ready().encode() == b'{"ok": true, "redis": {"ok": true}, "feeds": {}}\n'
+    assert health().ready().encode() == b'{"ok": true, "redis": {"ok": true}, "feeds": {}}\n'
 
 
 def test_life_is_that_every_loop_turns_or_rests():

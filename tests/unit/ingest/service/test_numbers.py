@@ -41,7 +41,7 @@ def test_what_the_parts_know_is_put_together():
         kept.backlog,
         kept.losses,
         SimpleNamespace(enqueued=0, messages=0),
-        SimpleNamespace(lease="leads", leader="p"),
+        SimpleNamespace(lease="leads", leader="p", is_name_taken=False),
         slow_after=10.0,
         gaps=lambda: {"restart": 1, "disconnected": 2},
         wall=lambda: 3_000_001,
@@ -68,11 +68,12 @@ def test_nothing_that_waits_has_no_age_and_a_clock_that_went_back_none_below_zer
         kept.backlog,
         kept.losses,
         SimpleNamespace(enqueued=0, messages=0),
-        SimpleNamespace(lease="none", leader=""),
+        SimpleNamespace(lease="none", leader="q", is_name_taken=True),
         slow_after=10.0,
         gaps=dict,
         wall=lambda: 5,
     )
     assert readings.read().oldest_age is None
+    assert readings.read().name_taken
     kept.put(entries(1, 1))
     assert readings.read().oldest_age == 0.0

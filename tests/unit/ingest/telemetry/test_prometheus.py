@@ -16,7 +16,7 @@ def figures(label="trades", **numbers):
     return FeedFigures(label, FeedNumbers(**numbers), *measured)
 
 
-def metrics(*feeds, queues=None, clock=None):
+def metrics(*feeds, queues=None, clock=None, redis_up=True):
     return SupervisorMetrics(
         lambda: feeds,
         ("READY", "FAILED"),
@@ -24,6 +24,7 @@ def metrics(*feeds, queues=None, clock=None):
         lambda: {"log": SinkCounts(5, 1, 2)},
         ("1.2", "staging"),
         clock or ManualClock(),
+        redis_up=lambda: queues is not None and redis_up,
     )
 
 
@@ -92,6 +93,12 @@ def test_queues_are_there_while_redis_answers_and_are_not_made_up_while_it_does_
     assert "dramatiq_websocket_queue_depth" not in away.names
 
 
+def test_a_redis_that_refuses_writes_is_not_up_and_its_queues_are_shown():
+    seen = scrape(queues={"q": {"depth": 7, "delayed": 0, "dead": 0, "high_watermark": 9}}, redis_up=False)
+    assert seen.value("dramatiq_websocket_redis_up") == 0
+    assert seen.value("dramatiq_websocket_queue_depth", queue="q") == 7
+
+
 def test_what_became_of_events_and_which_version_runs():
     seen = scrape()
     assert seen.value("dramatiq_websocket_telemetry_events_total", sink="log", outcome="dropped") == 2
@@ -109,7 +116,7 @@ def test_the_format_is_the_one_that_was_asked_for():
 def test_who_asks_too_often_gets_the_same_again():
     clock = ManualClock()
     feeds = [figures(frames=1)]
-    asked = SupervisorMetrics(lambda: feeds, (), dict, dict, ("", ""), clock)
+    asked = SupervisorMetrics(lambda: feeds, (), dict, dict, ("", ""), clock, redis_up=lambda: True)
     first = asked.render("")[1]
     feeds[0] = figures(frames=2)
     assert asked.render("")[1] == first
@@ -119,7 +126,9 @@ def test_who_asks_too_often_gets_the_same_again():
 
 def test_asking_for_another_format_in_between_does_not_help():
     looks = []
-    asked = SupervisorMetrics(lambda: looks.append(1) or [figures()], (), dict, dict, ("", ""), ManualClock())
+    asked = SupervisorMetrics(
+        lambda: looks.append(1) or [figures()], (), dict, dict, ("", ""), ManualClock(), redis_up=lambda: True
+    )
     for accept in ("", "application/openmetrics-text; version=1.0.0") * 3:
         asked.render(accept)
     assert len(looks) == 2
@@ -128,7 +137,8 @@ def test_asking_for_another_format_in_between_does_not_help():
 def test_what_takes_long_to_say_is_said_more_seldom():
     clock, used = ManualClock(), iter(range(100))
     feeds = [figures(frames=1)]
-    asked = SupervisorMetrics(lambda: feeds, (), dict, dict, ("", ""), clock, cpu=lambda: float(next(used)))  # a second each
+    spending = {"cpu": lambda: float(next(used))}  # a second each
+    asked = SupervisorMetrics(lambda: feeds, (), dict, dict, ("", ""), clock, **spending, redis_up=lambda: True)
     first = asked.render("")[1]
     feeds[0] = figures(frames=2)
     clock.now += 9.9

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ingest.broker.refusal import Cause, Refusal
 from ingest.errors import DialFailed, HandshakeRejected, PingTimedOut
 from ingest.tools.findings import Severity, advice, find, headline, is_well
 from ingest.tools.overview import make_overview
@@ -78,6 +79,18 @@ def test_a_feed_that_gave_up_names_the_reason_the_place_and_the_command() -> Non
         ({"state": "STANDBY", "lead": "", "standbys": ["b:2"]}, "nobody leads; b:2 takes over", "look again"),
         ({"paused": True, "state": "READY"}, "paused by an operator", "python -m ingest resume trades"),
         ({"state": "PAUSED", "for_seconds": 3700.0}, "paused by an operator for 1 h 1 min", "python -m ingest resume trades"),
+        (
+            {"spool_troubles": {"host:7": "spool/a was removed while it was in use, and cannot be written anew: x"}},
+            "its spool takes nothing on host:7 (spool/a was removed while it was in use",
+            "create the folder again",
+        ),
+        ({"spool_troubles": {"host:7": "the spool is full: a"}}, "takes nothing on host:7 (the spool is full: a)", "make room"),
+        ({"name_taken_on": ["b:2"]}, "another feed of that name leads on host:7, so b:2 reads nothing", "[supervisor] group"),
+        (
+            {"name_taken_on": ["b:2"], "state": "STANDBY", "lead": "", "told_by": "b:2"},
+            "another feed of that name leads, so b:2 reads nothing",
+            "give one another name",
+        ),
         ({"oldest_age": 45.0, "backlog": 1234}, "what was read 45 s ago is not in the queue yet (1,234 messages wait)", "doctor"),
     ],
 )
@@ -224,3 +237,29 @@ def test_a_whole_overview_of_snapshots() -> None:
     assert headline(overview, find(overview)).startswith(
         "trades: FAILED (the server answered the upgrade with status 403) on a:1"
     )
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"), [("full", "give it more memory"), ("replica", "name the primary"), ("disk", "make room on its disk")]
+)
+def test_a_redis_that_takes_no_writes_is_the_one_finding_where_all_are_silent(cause: Cause, remedy: str) -> None:
+    silent, gone = replace(RUNS, age=9.0), replace(WORKS, age=600.0, gone=True)
+    feed = replace(WELL, alive=False, lead="")
+    refusal = Refusal(cause, "its own words")
+
+    [finding] = find(Overview(at=NOW, refusal=refusal, feeds=[feed], supervisors=[silent], workers=[gone]))
+
+    assert str(finding).startswith("Redis: refuses writes (its own words), so nobody can tell how it is: ")
+    assert finding.severity is Severity.ERROR
+    assert remedy in finding.remedy
+
+
+def test_supervisors_that_said_their_last_word_do_not_run_whatever_redis_refuses() -> None:
+    stopped = replace(RUNS, age=40.0, final=True)
+
+    found = told(Overview(at=NOW, refusal=Refusal("full", "x"), supervisors=[stopped], workers=[replace(WORKS, age=9.0)]))
+
+    assert [each.partition(" (")[0] for each in found] == [
+        "Redis: refuses writes",
+        "supervisor: none runs; host:7 was stopped 40 s ago: start it with python -m ingest run",
+    ]

@@ -156,3 +156,25 @@ def test_the_tree_is_json_with_the_history_of_each_feed() -> None:
     overview = make_overview(reading(supervisor("a:1:x", trades={"state": "READY"})), histories=history)
 
     assert json.loads(json.dumps(dataclasses.asdict(overview)))["feeds"][0]["points"][0]["state"] == "READY"
+
+
+def test_who_cannot_lead_because_of_another_feed_of_that_name_is_no_standby() -> None:
+    leads = supervisor("a:1:x", trades={"state": "READY", "lease": "leads", "url": "wss://one"})
+    other = supervisor("b:2:y", trades={"state": "STANDBY", "lease": "none", "name_taken": True, "url": "wss://other"})
+
+    for said in (reading(leads, other), reading(other, leads)):
+        [feed] = make_overview(said).feeds
+        assert (feed.lead, feed.standbys, feed.name_taken_on, feed.url) == ("a:1", [], ["b:2"], "wss://one")
+    [feed] = make_overview(reading(leads, other, age=9.0)).feeds
+    assert feed.name_taken_on == []
+
+
+def test_what_is_wrong_with_a_spool_is_known_by_supervisor_and_of_the_past_no_more() -> None:
+    well = supervisor("a:1:x", trades={"state": "READY", "lease": "leads", "spool_trouble": ""})
+    ill = supervisor("b:2:y", trades={"state": "STANDBY", "lease": "stands_by", "spool_trouble": "gone"})
+    odd = supervisor("c:3:z", trades={"state": "STANDBY", "spool_trouble": 7})
+
+    [feed] = make_overview(reading(well, ill, odd)).feeds
+    assert feed.spool_troubles == {"b:2": "gone"}
+    [feed] = make_overview(reading(well, ill, age=9.0)).feeds
+    assert feed.spool_troubles == {}

@@ -1,0 +1,86 @@
+"""What ``status`` says of troubles that real supervisors have while all of them run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import redis
+from pydantic import SecretStr
+
+from ingest.testing import ScriptedServer
+from ingest.tools.findings import Finding, Severity, find
+from ingest.tools.watching import Watcher
+from settings.model import BrokerSettings
+from tests.support.fault_feeds import feeds_toml
+from tests.support.redis_server import Valkey
+from tests.support.scrapes import get
+from tests.support.supervisor import SupervisorProcess
+from tests.support.waiting import wait_until
+
+
+def findings(url: str) -> list[Finding]:
+    watcher = Watcher(BrokerSettings(url=SecretStr(url)))
+    try:
+        return find(watcher.look())
+    finally:
+        watcher.close()
+
+
+def says(url: str, words: str) -> bool:
+    return any(words in finding.text for finding in findings(url))
+
+
+def test_a_redis_that_refuses_writes_is_told_first_and_makes_nobody_ready(tmp_path: Path, valkey: Valkey) -> None:
+    client: redis.Redis = valkey.client()
+    health = "[supervisor]\nhealth_port = 0\n"
+    with (
+        ScriptedServer(lambda connection: connection.send("x")) as server,
+        SupervisorProcess(tmp_path, feeds_toml(server.url, top=health), valkey.url) as supervisor,
+    ):
+        supervisor.wait_for_log("health_listening")
+        [line] = [line for line in supervisor.log.splitlines() if "health_listening" in line]
+        url = line.partition("url=")[2].strip()
+        wait_until(lambda: get(f"{url}/ready").status == 200, 20, "readiness")
+
+        client.config_set("maxmemory", "100kb")
+        wait_until(lambda: get(f"{url}/ready").status == 503, 20, "the refusal")
+        assert get(f"{url}/ready").json["redis"]["reason"].startswith("Redis refuses writes: OOM ")
+        assert "dramatiq_websocket_redis_up 0.0" in get(f"{url}/metrics").text
+        wait_until(lambda: says(valkey.url, "refuses writes ("), 20, "the finding")
+        [finding] = findings(valkey.url)
+        assert (finding.severity, finding.subject) == (Severity.ERROR, "Redis")
+
+        client.config_set("maxmemory", "0")
+        wait_until(lambda: get(f"{url}/ready").status == 200, 20, "readiness again")
+        wait_until(lambda: not findings(valkey.url), 20, "that all is well")
+        supervisor.stop()
+
+
+def test_a_spool_whose_folder_is_gone_and_a_name_that_is_taken_are_told_until_they_are_over(
+    tmp_path: Path, shared_valkey: Valkey
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    (one / "spool").mkdir(parents=True)
+    two.mkdir()
+    url = shared_valkey.url
+    with ScriptedServer(lambda connection: connection.send("x")) as server:
+        first = SupervisorProcess(one, feeds_toml(server.url, extra='spool = { directory = "spool" }'), url)
+        with first:
+            first.wait_for_log("connection_ready")
+            wait_until(lambda: not findings(url), 20, "that all is well")
+
+            shutil.rmtree(one / "spool")
+            wait_until(lambda: says(url, "its spool takes nothing on "), 20, "the folder that is gone")
+            (one / "spool").mkdir()
+            wait_until(lambda: not findings(url), 20, "the file in its new place")
+
+            with SupervisorProcess(two, feeds_toml(server.url + "other"), url) as second:
+                second.wait_for_log("feed_name_taken")
+                wait_until(lambda: says(url, "another feed of that name leads on "), 20, "the name that is taken")
+                [finding] = findings(url)
+                assert finding.subject == "trades"
+                assert f":{second.pid} reads nothing" in finding.text
+                second.stop()
+            wait_until(lambda: not findings(url), 20, "that it is over")
+            first.stop()
