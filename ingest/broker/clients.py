@@ -192,7 +192,7 @@ def library_error(detail: str) -> redis.ResponseError:
 def refusal(text: str) -> BrokerRefused:
     """Return the error that Redis sent as ``text``, its first word being the code."""
     inner = _IN_SCRIPT.search(text)
-    said = (inner.group(1) if inner else text)[:_LONGEST_DETAIL]
+    said = (inner.group(1) if inner else text)[:_LONGEST_DETAIL].rstrip()
     if said.removeprefix("ERR ").startswith("ACL failure in script"):  # under the code of all and nothing
         return BrokerRefused("NOPERM", said.removeprefix("ERR "))
     code, _, detail = said.partition(" ")

@@ -112,6 +112,8 @@ def test_every_error_of_the_library_has_our_name(error: Exception, expected: Bro
 def test_what_a_command_said_within_a_script_is_found() -> None:
     text = "ERR Error running script (call to f_1): @user_script:123: -OOM command not allowed when used memory > 'maxmemory'."
     assert refusal(text).code == "OOM"
+    said_to_pcall = refusal("@user_script: 9: -READONLY You can't write against a read only replica.\r\n")
+    assert (said_to_pcall.code, said_to_pcall.detail) == ("READONLY", "You can't write against a read only replica.")
     assert refusal("ERR ACL failure in script: User x has no permissions to run the 'rpush' command").code == "NOPERM"
     assert refusal("ACL failure in script: User x has no permissions to run the 'zadd' command").code == "NOPERM"
     assert refusal("WRONGTYPE Operation against a key. script: f, on @user_script:9.").code == "WRONGTYPE"
