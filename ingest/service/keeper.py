@@ -112,8 +112,7 @@ class Keeper:
 
     def release(self, deadline: Deadline) -> None:
         """Give all leases back: one try each, until the deadline."""
-        if not self._turning.acquire(timeout=deadline.remaining()):
-            return
+        turning = self._turning.acquire(timeout=deadline.remaining() / 2)  # a disk that hangs must not cost those of all others
         try:
             for some in _cut(_held(self._claims)):
                 if deadline.expired:
@@ -122,7 +121,8 @@ class Keeper:
         except BrokerError:
             return  # the others would fail as well, and each costs a time-out
         finally:
-            self._turning.release()
+            if turning:
+                self._turning.release()
 
     # With the lock held.
 

@@ -306,6 +306,15 @@ def test_at_the_end_everything_is_given_back(client: redis.Redis) -> None:
     assert [client.hget(KEYS.feed("", feed), "leader") for feed in ("a", "b")] == [b"", b""]
 
 
+def test_a_turn_that_hangs_on_a_disk_keeps_no_lease_from_being_given_back(client: redis.Redis) -> None:
+    kept = Kept(client, "a", "b")
+    kept.keeper.turn()
+    kept.calls()
+    with kept.keeper._turning:
+        kept.keeper.release(Deadline(0.2))
+    assert kept.calls() == ["release a b"]
+
+
 def test_a_redis_that_does_not_answer_costs_one_time_out_at_the_end(client: redis.Redis) -> None:
     kept = Kept(client, "a", "b")
     kept.keeper.turn()
