@@ -155,8 +155,8 @@ def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
 
 def _name_taken(feed: FeedView) -> Finding:
     """Two feeds that differ in url, actor or queue have one name: the second is never read."""
-    where = f" on {feed.lead}" if feed.lead else ""
-    text = f"another feed of that name leads{where}, so {', '.join(feed.name_taken_on)} reads nothing"
+    where = f" on {printable(feed.lead)}" if feed.lead else ""
+    text = f"another feed of that name leads{where}, so {printable(', '.join(feed.name_taken_on))} reads nothing"
     remedy = (
         "give one another name, or keep the supervisors apart with [supervisor] group; or url, actor or queue differ by mistake"
     )
@@ -169,7 +169,7 @@ def _spool_trouble(feed: FeedView, where: str, trouble: str) -> Finding:
         remedy = "create the folder again, for the same user, before that process ends"
     else:
         remedy = "make room on that disk, or repair it: it is tried again by itself"
-    return Finding(Severity.WARNING, _name(feed), f"its spool takes nothing on {where} ({printable(trouble)})", remedy)
+    return Finding(Severity.WARNING, _name(feed), f"its spool takes nothing on {printable(where)} ({printable(trouble)})", remedy)
 
 
 def _unattended(feed: FeedView) -> Finding:
