@@ -65,7 +65,6 @@ class Chain:
         self.newest = confirmed  # the highest number that was put
         self.first_unkept: int | None = None  # the first number since the connection began that was dropped
         self._begun = confirmed  # the last number before the connection began
-        self._ever_sent = confirmed
 
     @classmethod
     def left_by(cls, stored: StoredProducer) -> Chain:
@@ -97,11 +96,6 @@ class Chain:
         """The number up to which everything was sent, or is known to be in Redis."""
         return self.taken[-1][-1].last if self.taken else self.confirmed
 
-    @property
-    def ever_sent_to(self) -> int:
-        """The number up to which anything was ever sent: a Redis that forgot some of it may remember it again."""
-        return max(self._ever_sent, self.sent_to)
-
     def in_memory(self) -> Iterator[Entry]:
         """Yield all that is in memory, in order."""
         return joined(self.in_memory_before_disk(), self.tail)
@@ -131,7 +125,6 @@ class Chain:
     def commit(self, seq: int) -> list[Entry]:
         """Let go of what was taken up to number ``seq``, and return it."""
         done: list[Entry] = []
-        self._ever_sent = self.ever_sent_to
         while self.taken and self.taken[0][0].last <= seq:
             batch = self.taken.popleft()
             cut = bisect_right(batch, seq, key=_LAST)
@@ -144,7 +137,6 @@ class Chain:
 
     def rewind(self) -> None:
         """Make what was taken and not committed the next to be taken again."""
-        self._ever_sent = self.ever_sent_to
         for batch in reversed(self.taken):
             self.waiting.extendleft(reversed(batch))
         self.taken.clear()

@@ -149,15 +149,3 @@ class TestUnkept:
         chain.newest = 20
         chain.note_unkept(8, 12)
         assert chain.first_unkept == 10
-
-
-def test_what_was_ever_sent_stays_so_though_it_is_taken_back_or_confirmed() -> None:
-    chain = held(1, 5)
-    assert chain.ever_sent_to == 0
-    chain.take(4, 1000)
-    chain.rewind()
-    assert (chain.sent_to, chain.ever_sent_to) == (0, 4)
-    chain.take(2, 1000)
-    chain.commit(1)
-    chain.rewind()
-    assert (chain.sent_to, chain.ever_sent_to) == (1, 4)

@@ -377,13 +377,6 @@ class TestProducers:
         with pytest.raises(ForeignWriter):
             core.joined(Joined(10), 0.0)
 
-    def test_what_redis_forgot_and_remembers_again_is_nobody_elses(self) -> None:
-        """After a flush less was sent again than before; then a replica that still had it all became the server."""
-        core, chain = make_core(), chain_sent_to(9, confirmed=3)
-        chain.rewind()
-        core.follow(chain, 0.0)
-        assert core.joined(Joined(9), 0.0).commit == 9
-
     def test_a_redis_that_counts_fewer_acquisitions_than_we_know_of_has_forgotten(self) -> None:
         """So it looks where a call of ours that was long given up asks an empty Redis for the lead."""
         core = make_core()
