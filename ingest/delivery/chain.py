@@ -24,6 +24,7 @@ class Chain:
       epoch: the number of the acquisition: chains go on in this order.
       waiting: in memory, next to be taken; never sent, or known not to be in Redis.
       taken: sent, fate unknown, a list per call.
+      furthest: the highest number that was ever taken, also if it waits again by now.
       unread: messages on disk that are not in memory; may be too high for what an earlier process left.
       unread_payloads: the payloads in them.
       read_to: the number up to which everything is in memory or done; what is on disk beyond it is unread.
@@ -61,6 +62,7 @@ class Chain:
         self.since_us = since_us
         self.waiting: deque[Entry] = deque()
         self.taken: deque[list[Entry]] = deque()
+        self.furthest = confirmed
         self.tail: list[Entry] = []
         self.newest = confirmed  # the highest number that was put
         self.first_unkept: int | None = None  # the first number since the connection began that was dropped
@@ -120,6 +122,7 @@ class Chain:
             batch.append(waiting.popleft())
         if batch:
             self.taken.append(batch)
+            self.furthest = max(self.furthest, batch[-1].last)
         return batch
 
     def commit(self, seq: int) -> list[Entry]:

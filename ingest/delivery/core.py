@@ -136,7 +136,7 @@ class PublisherCore:
         self._epoch = chain.epoch
         self._confirmed = chain.confirmed  # what Redis said last
         self._prev = chain.confirmed  # the last number of the call before
-        self._sent = None if chain.earlier else max(chain.sent_to, chain.confirmed)  # the highest ever sent, if we know it
+        self._sent = None if chain.earlier else max(chain.furthest, chain.confirmed)  # the highest ever sent, if we know it
         self._may_begin = False  # whether Redis is right not to know the producer
         self._gap: GapFound | None = None  # what Redis forgot, not yet recorded
         self._refused = None

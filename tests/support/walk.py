@@ -75,7 +75,7 @@ class Walk:
     def run(self, steps: int) -> None:
         """Walk; then calm down, let every late command happen, and empty the backlogs."""
         acts = [*[self.read] * 3, *[self.step] * 8, *[self.keep] * 2, *[self.consume] * 2, self.network.execute_abandoned]
-        acts += [self.forget_scripts, self.pass_time, self.pause_until_replaced]
+        acts += [self.forget_scripts, self.pass_time, self.pause_until_replaced, self.stop_until_replaced]
         for _ in range(steps):
             self.chance.choice(acts)()
             if self.chance.random() < 0.02:
@@ -152,6 +152,33 @@ class Walk:
         for act in (self.step_at, self.read_at, self.step_at, self.step_at):
             act(paused)
 
+    def stop_until_replaced(self) -> None:
+        """Stop the leader with what it holds; another takes over, enqueues and stops as well, and the first is started again."""
+        first = next((node for node in self.nodes if node.runs and node.tenure.tenure), None)
+        others = [node for node in self.nodes if node.runs and node is not first]
+        if first is None or not others or self.chance.random() < 0.9:
+            return
+        second = others[0]
+        self.read_at(first)
+        self._stop(first, steps=0)
+        for _ in range(20):
+            self.clock.now += 2.0
+            second.keep()
+            if second.tenure.tenure:
+                break
+        for act in (self.read_at, self.step_at, self.step_at, self.step_at):
+            act(second)
+        self._stop(second, steps=200)
+        first.start()
+        for _ in range(5):
+            first.keep()
+            self.step_at(first)
+        second.start()
+
+    def _stop(self, node: Node, steps: int) -> None:
+        self._bury(node)
+        self.lost += node.stop(steps)
+
     def forget_scripts(self) -> None:
         if self.chance.random() < 0.2:
             self.client.script_flush()
@@ -164,15 +191,15 @@ class Walk:
         if not node.runs:
             node.start()
             return
-        self._bury(node)
         if self.chance.random() < 0.5:
+            self._bury(node)
             self.killed |= node.unsafe()
             self.untold |= node.untold()
             if self.forgets:
                 self.may_double |= node.unflushed()
             node.kill()
         else:
-            self.lost += node.stop(self.chance.choice([0, 3, 200]))
+            self._stop(node, self.chance.choice([0, 3, 200]))
 
     def flush(self) -> None:
         self._note_forgetting({queue: [] for queue in QUEUES})

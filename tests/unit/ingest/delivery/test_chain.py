@@ -72,7 +72,9 @@ def test_knows_how_far_it_was_sent() -> None:
     chain.commit(2)
     assert chain.sent_to == 5
     chain.rewind()
-    assert chain.sent_to == 2
+    assert (chain.sent_to, chain.furthest) == (2, 5)
+    chain.take(1, 1000)
+    assert (chain.sent_to, chain.furthest) == (3, 5)
 
 
 def test_drops_the_oldest_that_wait_and_nothing_that_was_sent() -> None:

@@ -40,7 +40,8 @@ def make_core(**pace: int) -> PublisherCore:
 def chain_sent_to(last: int, *, confirmed: int) -> Chain:
     """Return the chain of which numbers up to ``last`` are under way."""
     chain = Chain("p", confirmed=confirmed)
-    chain.taken.append([Entry(seq, seq, "trades", b"", b"", 0) for seq in range(confirmed + 1, last + 1)])
+    chain.remember([Entry(seq, seq, "trades", b"", b"", 0) for seq in range(confirmed + 1, last + 1)])
+    chain.take(1000, 1000)
     return chain
 
 
@@ -376,6 +377,13 @@ class TestProducers:
         core.follow(chain_sent_to(9, confirmed=3), 0.0)
         with pytest.raises(ForeignWriter):
             core.joined(Joined(10), 0.0)
+
+    def test_what_was_sent_once_and_waits_again_may_be_in_redis_too(self) -> None:
+        """By a call that was given up, and became valid again with an older state of Redis."""
+        core, chain = make_core(), chain_sent_to(9, confirmed=3)
+        chain.rewind()
+        core.follow(chain, 0.0)
+        assert core.joined(Joined(9), 0.0).commit == 9
 
     def test_a_redis_that_counts_fewer_acquisitions_than_we_know_of_has_forgotten(self) -> None:
         """So it looks where a call of ours that was long given up asks an empty Redis for the lead."""
