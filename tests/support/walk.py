@@ -206,7 +206,8 @@ class Walk:
         self.client.flushall()
 
     def take_snapshot(self) -> None:
-        self.snapshot = {key: self.client.dump(key) for key in self.client.keys("*")}
+        found = {key: self.client.dump(key) for key in self.client.keys("*")}
+        self.snapshot = {key: value for key, value in found.items() if value is not None}  # a key may expire in between
         self.snapshot_ids = self._queued()
 
     def restore_snapshot(self) -> None:
