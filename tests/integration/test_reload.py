@@ -106,6 +106,7 @@ def test_a_file_that_is_wrong_is_refused_with_its_problems_and_what_runs_goes_on
             length = client.llen("dramatiq:trades")
             arrived(client, "trades", length + 50)
             reload(supervisor, feed("trades", server.url, "idle_timeout = 9"))
+            wait_until(lambda: len(server.recordings) == 2, 20, "the connection of what was changed")
             assert supervisor.stop() == 0
         assert len(server.recordings) == 2
     assert_in_order(client, "trades")
