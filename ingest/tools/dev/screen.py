@@ -14,6 +14,7 @@ from typing import Protocol, TextIO
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,10 +22,14 @@ from ingest.clock import Monotonic, monotonic
 from ingest.tools.dev.progress import FeedNumbers
 from ingest.tools.show import printable
 
+#: Wider than any table, to ask how wide it would be.
+_ANY_WIDTH = 1000
 #: Seconds between two lines of numbers where there is no terminal.
 PLAIN_EVERY = 5.0
 
 _COLUMNS = ("frames/s", "enqueued", "re-\nconnects", "queue\ndepth", "processed\n/s", "lag ms\np50 / p99")
+#: What a terminal that is too narrow for all of them does without, one after the other.
+_DISPENSABLE = ("re-\nconnects", "lag ms\np50 / p99", "queue\ndepth", "frames/s", "enqueued")
 _STYLES = {"READY": "green", "FAILED": "red", "BACKING_OFF": "yellow", "STOPPED": "dim"}
 
 
@@ -68,14 +73,14 @@ class LiveTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(table(()), console=console, auto_refresh=False)
+        self._live = Live(fitting(console, ()), console=console, auto_refresh=False)
         self._live.start()
 
     def line(self, source: str, text: str) -> None:
         self._console.print(Text(f"{source:<9}| ", style="cyan").append(printable(text), style="default"), soft_wrap=True)
 
     def show(self, feeds: Sequence[FeedNumbers]) -> None:
-        self._live.update(table(feeds), refresh=True)
+        self._live.update(fitting(self._console, feeds), refresh=True)
 
     def close(self, last: Sequence[str]) -> None:
         self._live.stop()
@@ -120,27 +125,42 @@ def make_screen(stream: TextIO) -> Screen:
     return Plain(stream)
 
 
-def table(feeds: Sequence[FeedNumbers]) -> Table:
+def fitting(console: Console, feeds: Sequence[FeedNumbers]) -> Table:
+    """Lay the numbers out with as many columns as the terminal has room for."""
+    for left_out in range(len(_DISPENSABLE)):
+        grid = table(feeds, without=_DISPENSABLE[:left_out])
+        if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), grid).maximum <= console.width:
+            return grid
+    return table(feeds, without=_DISPENSABLE)
+
+
+def table(feeds: Sequence[FeedNumbers], without: Sequence[str] = ()) -> Table:
     """Lay the numbers out, one row a feed, to fit into 80 columns; what ails a feed stands below."""
     ailments = [f"{feed.name}: {reason}" for feed in feeds if (reason := _reason(feed))]
     caption = Text("\n".join([*map(printable, ailments), "Ctrl-C ends in order"]), style="dim")
     grid = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     grid.add_column("feed")
     grid.add_column("state", min_width=len("BACKING_OFF"))  # so that the table does not jump at every reconnect
-    for column in _COLUMNS:
+    columns = [column for column in _COLUMNS if column not in without]
+    for column in columns:
         grid.add_column(column, justify="right", no_wrap=True)
     for feed in feeds:
-        grid.add_row(
-            Text(feed.name),
-            Text(feed.state, style=_STYLES.get(feed.state, "default")),
-            f"{feed.frames_rate:,.0f}",
-            f"{feed.enqueued:,}",
-            f"{feed.reconnects:,}",
-            f"{feed.depth:,}",
-            f"{feed.processed_rate:,.0f}",
-            f"{_number(feed.lag_p50)} / {_number(feed.lag_p99)}",
-        )
+        cells = dict(zip(_COLUMNS, _numbers(feed), strict=True))
+        state = Text(feed.state, style=_STYLES.get(feed.state, "default"))
+        grid.add_row(Text(feed.name), state, *(cells[column] for column in columns))
     return grid
+
+
+def _numbers(feed: FeedNumbers) -> tuple[str, ...]:
+    """Return a feed's cells in the order of the columns."""
+    return (
+        f"{feed.frames_rate:,.0f}",
+        f"{feed.enqueued:,}",
+        f"{feed.reconnects:,}",
+        f"{feed.depth:,}",
+        f"{feed.processed_rate:,.0f}",
+        f"{_number(feed.lag_p50)} / {_number(feed.lag_p99)}",
+    )
 
 
 def summary(feeds: Sequence[FeedNumbers]) -> str:
@@ -153,8 +173,8 @@ def summary(feeds: Sequence[FeedNumbers]) -> str:
         f"reconnects={sum(feed.reconnects for feed in feeds)}",
         f"depth={depth}",
         f"processed/s={sum(feed.processed_rate for feed in feeds):.0f}",
-        f"lag_p50={_number(_slowest(feed.lag_p50 for feed in feeds))} ms",
-        f"lag_p99={_number(_slowest(feed.lag_p99 for feed in feeds))} ms",
+        f"lag_p50={_milliseconds(_slowest(feed.lag_p50 for feed in feeds))}",
+        f"lag_p99={_milliseconds(_slowest(feed.lag_p99 for feed in feeds))}",
     ]
     parts += [f"{feed.name}={feed.state}" + (f" ({_reason(feed)})" if _reason(feed) else "") for feed in feeds if not feed.ready]
     return " ".join(parts)
@@ -167,6 +187,10 @@ def _reason(feed: FeedNumbers) -> str | None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{_number(value)} ms"
 
 
 def _slowest(lags: Iterable[float | None]) -> float | None:

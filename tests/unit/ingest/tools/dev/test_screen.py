@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ingest.tools.dev.progress import FeedNumbers
-from ingest.tools.dev.screen import Guarded, LiveTable, Plain, make_screen, printable, summary, table
+from ingest.tools.dev.screen import Guarded, LiveTable, Plain, fitting, make_screen, printable, summary, table
 from tests.support.connections import ManualClock
 
 READY = FeedNumbers(
@@ -72,6 +72,24 @@ def test_the_table_fits_into_80_columns_with_large_numbers() -> None:
     [row] = [line for line in lines if "trades" in line]
     assert row.split() == ["trades", "READY", "123,456", "12,345,678", "1", "20,000", "14,000", "3", "/", "12,345"]
     assert "…" not in shown(console)
+
+
+@pytest.mark.parametrize(
+    ("width", "shows", "leaves_out"),
+    [(80, "50 3 / 41", "…"), (60, "7 50", "3 / 41"), (40, "1,234 50", "100"), (30, "50", "1,234")],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(width: int, shows: str, leaves_out: str) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(fitting(console, [READY]))
+    [row] = [" ".join(line.split()) for line in shown(console).splitlines() if "READY" in line]
+    assert row.startswith("trades READY ")
+    assert row.endswith(shows)
+    assert leaves_out not in row
+    assert "…" not in shown(console)
+
+
+def test_a_lag_that_is_not_known_has_no_unit() -> None:
+    assert "lag_p50=- lag_p99=- " in summary([LOST])
 
 
 def test_a_stop_that_we_asked_for_needs_no_reason() -> None:
