@@ -66,8 +66,13 @@ class Plan:
 
 
 def survey(request: Request, environ: Mapping[str, str], directory: Path) -> Ground:
-    """Return the ground of a request made in `directory`, whose Procfile counts if it has one."""
+    """Return the ground of a request made in `directory`, whose Procfile counts if it has one; `Refused` where there is none."""
     root = directory if (directory / "Procfile").is_file() else ROOT
+    if not (root / "Procfile").is_file():  # ours is in the source tree alone
+        raise Refused(
+            f"there is no Procfile in {directory}: `dev` starts its lines 'ingest' and 'worker'; "
+            "write one, or run it in a checkout of dramatiq-websocket"
+        )
     return Ground(root, _commands(root / "Procfile"), _environment(request, environ))
 
 

@@ -107,6 +107,12 @@ def test_without_one_it_is_that_of_the_source_tree(plan: Planner) -> None:
     assert made.commands["ingest"] == "python -m ingest run"
 
 
+def test_without_either_it_says_what_to_write(plan: Planner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("ingest.tools.dev.plan.ROOT", tmp_path / "site-packages")
+    with pytest.raises(Refused, match=f"there is no Procfile in {plan.directory}: .* write one"):
+        plan(Request())
+
+
 def test_a_procfile_that_lacks_a_line_is_refused(plan: Planner) -> None:
     (plan.directory / "Procfile").write_text("ingest: mine\n")
     with pytest.raises(Refused, match="no line 'worker'"):
