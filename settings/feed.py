@@ -16,6 +16,7 @@ from settings.fields import (
     CodeOrClass,
     ExistingFile,
     FeedName,
+    IPAddress,
     Items,
     JSONValue,
     Label,
@@ -70,7 +71,7 @@ class SocketSettings(Table):
 
     family: Literal["any", "ipv4", "ipv6"] = "any"
     """Which addresses of the server to try."""
-    source_address: str | None = None
+    source_address: IPAddress | None = None
     """The local address to connect from."""
     keepalive: bool = True
     """Let TCP probe a connection on which nothing moves."""

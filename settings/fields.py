@@ -6,10 +6,12 @@ through `refuse`, so that the loader can hide one that came from the environment
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -96,6 +98,16 @@ def _queue_name(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=256)
+def why_no_queue(value: str) -> str | None:
+    """Return in one sentence why a text is no `QueueName`; None if it is one."""
+    try:
+        _queue_name(value)
+    except PydanticCustomError as error:
+        return error.message()
+    return None
+
+
 def is_reference(value: str) -> bool:
     """Tell whether a text has the form of a `Reference`."""
     return re.fullmatch(rf"{_MODULE}:{_IDENTIFIER}", value) is not None
@@ -125,6 +137,17 @@ def _existing_file(value: str, info: ValidationInfo) -> str:
         raise refuse("there is no readable file {value}", value)
     return value
 
+
+def _ip_address(value: str) -> str:
+    # A name would be looked up when the socket is bound to it, for as long as that takes.
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise refuse('{value} is no IP address: write one of this machine, such as "192.0.2.7" or "2001:db8::7"', value) from None
+    return value
+
+
+IPAddress = Annotated[str, AfterValidator(_ip_address)]
 
 #: The name of a file, relative to the working directory.
 ExistingFile = Annotated[str, AfterValidator(_existing_file)]

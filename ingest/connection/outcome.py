@@ -13,6 +13,7 @@ from typing import Any
 
 from ingest.connection.session import Emit, Fail, Outgoing, Session, Skip, To
 from ingest.errors import FrameHandlerFailed, SessionFailed
+from settings.fields import why_no_queue
 
 Outcome = Emit | Skip | Fail
 
@@ -106,6 +107,8 @@ def _check_destination(to: To) -> None:
     for name, value in (("actor", to.actor), ("queue", to.queue)):
         if value is not None and (not isinstance(value, str) or not value):
             raise _WrongForm(f"To({name}=…) is {value!r}; it must be a name or None")
+    if to.queue is not None and (wrong := why_no_queue(to.queue)) is not None:
+        raise _WrongForm(f"To(queue=…): {wrong}")
     if to.options is not None and not isinstance(to.options, Mapping):
         raise _WrongForm(f"To(options=…) is a {type(to.options).__name__}; it must be a mapping or None")
     if isinstance(to.payload, To):

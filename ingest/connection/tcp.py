@@ -99,10 +99,7 @@ def _usable(addresses: Sequence[Address], settings: SocketSettings, opening: Ope
     source = settings.source_address
     if source is None:
         return addresses
-    try:
-        family = socket.AF_INET if ip_address(source).version == 4 else socket.AF_INET6
-    except ValueError as error:  # a name would be looked up in `bind`, for as long as that takes
-        raise opening.failed(f"source_address {source!r} is no IP address") from error
+    family = socket.AF_INET if ip_address(source).version == 4 else socket.AF_INET6
     usable = [address for address in addresses if address[0] == family]
     if not usable:
         raise opening.failed(f"no address of the server can be reached from source_address {source}")

@@ -62,6 +62,8 @@ def test_a_subclass_of_a_result_is_one():
         (Emit("x", ack=["fine", 7]), "ack contains a int"),  # type: ignore[list-item]
         (Emit(To("x", actor="")), "To(actor=…) is ''"),
         (Emit("fine", To("x", queue=7)), "To(queue=…) is 7"),  # type: ignore[arg-type]
+        (Emit(To("x", queue="trades.DQ")), "To(queue=…): 'trades.DQ' is no queue name"),
+        (Emit(To("x", queue="no name")), "To(queue=…): 'no name' is no queue name"),
         (Emit(To("x", options=["a"])), "To(options=…) is a list"),  # type: ignore[arg-type]
         (Emit(To(To("x"))), "a To within a To"),
         (Fail(ValueError("no")), "Fail(reason) is a ValueError; it must be a str"),  # type: ignore[arg-type]
