@@ -191,7 +191,7 @@ class TestAuthRefresh:
         run = play(*self.PAGE, ['{"type":"hello"}', '{"type":"events_api","envelope_id":"a"}'])
         assert run.ready
         assert run.payloads == ({"type": "events_api", "envelope_id": "a"},)
-        assert run.sent == ('{"envelope_id": "a"}',)
+        assert run.acked == ('{"envelope_id": "a"}',)
 
     @pytest.mark.parametrize(
         ("reason", "ended"),
