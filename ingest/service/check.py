@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.broker.assembly import MiddlewareRefused
+from ingest.connection.tls_context import context_for
 from ingest.delivery.leftovers import left_over
-from ingest.errors import BrokerError, EndReason
+from ingest.errors import BrokerError, DialFailed, EndReason
 from ingest.service.actors import OfflineBroker, check_actors, stand_in
 from ingest.service.cautions import memory_warnings, queue_names, settings_warnings, spool_warnings
 from ingest.service.probe import probe_feed, probe_redis
@@ -21,7 +22,7 @@ from ingest.service.references import FeedCode, References, middleware_of, resol
 from ingest.service.shadow import ROOT, foreign_workers
 from ingest.telemetry.facts import safe_text
 from settings.masking import mask_url, masked
-from settings.model import FeedSettings, Settings
+from settings.model import FeedSettings, Settings, TLSSettings
 from settings.problems import Problem, SettingsError, show_path
 
 #: Width of the output where there is no terminal: tables are not to be cut for an imagined one of 80 columns.
@@ -49,6 +50,7 @@ def check(settings: Settings) -> References:
     middleware = references.middleware if references is not None else middleware_of(settings.broker.middleware)
     if middleware is not None:  # without it an actor may seem to have options that nobody knows
         problems += check_actors(settings, middleware, broker)
+    problems += _tls_problems(settings.feeds.values())
     if not settings.feeds:
         problems.append(Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]"))
     if settings.workers.actors and (foreign := foreign_workers()) is not None:
@@ -62,6 +64,16 @@ def check(settings: Settings) -> References:
     if problems or references is None:
         raise SettingsError(problems)
     return references
+
+
+def _tls_problems(feeds: Iterable[FeedSettings]) -> Iterator[Problem]:
+    """Yield whose ciphers, certificates or key OpenSSL refuses: that the files are there is known by now, not what is in them."""
+    for feed in feeds:
+        try:
+            if feed.tls != TLSSettings():
+                context_for(feed.tls)
+        except DialFailed as failed:
+            yield Problem(show_path(("feeds", feed.name)), failed.detail)
 
 
 def _offline_broker(settings: Settings) -> OfflineBroker | None:

@@ -1,4 +1,4 @@
-"""Loads the settings; where they are wrong, says also which of the names in them lead nowhere.
+"""Loads the settings; where they are wrong, says also which of the names in them lead nowhere, or to what they must not.
 
 The rule: every problem at once. A name is tried although the rest of its table is wrong, if it has the form of one.
 """
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ingest.imports import ImportRefused, import_object
+from ingest.imports import ImportRefused
+from ingest.service.references import middleware_of, resolve, wrong_function, wrong_session
 from settings import load
 from settings.document import read_document
 from settings.environment import feeds_file
@@ -50,7 +51,6 @@ def _dead_names(path: Path, actors: bool) -> list[Problem]:
 def _dead_actors(document: dict[str, Any]) -> list[Problem]:
     """Return which modules of actors do not import; nothing where the middleware that they may need does not."""
     from ingest.service.actors import import_actors  # they bring Dramatiq, which no other command needs for this
-    from ingest.service.references import middleware_of
 
     middleware = middleware_of(name for _, name in _list(document, _MIDDLEWARE) if is_reference(name))
     modules = [(number, name) for number, name in _list(document, _ACTORS) if is_module(name)]
@@ -85,9 +85,11 @@ def _at(value: Any, way: tuple[str, ...]) -> Any:
 
 
 def _tried(where: tuple[str | int, ...], name: str) -> Problem | None:
+    if not is_reference(name):
+        return None  # that is a problem of the form, told already
     try:
-        if is_reference(name):
-            import_object(name)
+        found = resolve(name)
     except ImportRefused as error:
         return Problem(show_path(where), str(error))
-    return None
+    wrong = None if where[:2] == _MIDDLEWARE else (wrong_session if where[-1] == "session" else wrong_function)(name, found)
+    return Problem(show_path(where), wrong) if wrong is not None else None

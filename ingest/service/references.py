@@ -17,6 +17,10 @@ from settings.problems import Problem, SettingsError, show_path
 
 Function = Callable[..., Any]
 
+#: What a session may override and we call; all are plain functions, as the feed has a thread of its own.
+_CALLBACKS = ("setup", "url", "headers", "on_upgrade", "on_frame", "heartbeat", "position")
+_COROUTINE = "is a coroutine function; it must be a plain one"
+
 
 @dataclass(frozen=True, slots=True)
 class FeedCode:
@@ -59,6 +63,28 @@ def resolve_all(settings: Settings) -> References:
     return references
 
 
+def wrong_function(reference: str, found: object) -> str | None:
+    """Return in one sentence why a name is no function that can be called; None if it is one."""
+    if not callable(found):
+        return f"{reference} is no function but a {type(found).__name__}"
+    return f"{reference} {_COROUTINE}" if inspect.iscoroutinefunction(found) else None
+
+
+def wrong_session(reference: str, found: object) -> str | None:
+    """Return in one sentence why a name is no class of sessions; None if it is one."""
+    if not (isinstance(found, type) and issubclass(found, Session)):
+        kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        return f"{reference} is {kind}; a subclass of ingest.Session is expected"
+    for name in _CALLBACKS:
+        if inspect.iscoroutinefunction(getattr(found, name)):
+            return f"{found.__name__}.{name} {_COROUTINE}"
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        return f"{found.__name__}() {error}; a session is made without arguments, session_args go to its setup()"
+    return None
+
+
 def middleware_of(names: Iterable[str]) -> dict[str, object] | None:
     """Return what the names of ``[broker] middleware`` stand for, or None where one of them leads nowhere."""
     try:
@@ -91,8 +117,8 @@ class _Resolver:
 
     def function(self, path: str, reference: str) -> Function:
         found = self.any(path, reference)
-        if found is not None and not callable(found):
-            self.problems.append(Problem(path, f"{reference} is no function but a {type(found).__name__}"))
+        if found is not None and (wrong := wrong_function(reference, found)) is not None:
+            self.problems.append(Problem(path, wrong))
         return found if callable(found) else _nothing
 
     def _optional(self, path: str, reference: str | None) -> Function | None:
@@ -102,9 +128,9 @@ class _Resolver:
         found = self.any(f"{path}.session", reference)
         if found is None:
             return Session
+        if (wrong := wrong_session(reference, found)) is not None:
+            self.problems.append(Problem(f"{path}.session", wrong))
         if not (isinstance(found, type) and issubclass(found, Session)):
-            kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-            self.problems.append(Problem(f"{path}.session", f"{reference} is {kind}; a subclass of ingest.Session is expected"))
             return Session
         self._check_arguments(path, feed, found)
         return found

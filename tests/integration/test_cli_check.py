@@ -73,6 +73,15 @@ def test_names_that_lead_nowhere_are_told_with_all_else_that_is_wrong(tmp_path):
     assert len([problem for problem in problems if "session" in problem]) == 2, "each once"
 
 
+def test_names_of_the_wrong_kind_are_told_with_all_else_that_is_wrong(tmp_path):
+    wrong = 'session = "json:JSONDecoder"\nheaders_function = "json:__name__"\nidle_timeout = "5"\n'
+    assert refused(tmp_path, FEED + wrong) == [
+        "feeds.trades.idle_timeout: must be a number, not text",
+        "feeds.trades.session: json:JSONDecoder is the class JSONDecoder; a subclass of ingest.Session is expected",
+        "feeds.trades.headers_function: json:__name__ is no function but a str",
+    ]
+
+
 def test_modules_of_actors_are_tried_though_the_rest_is_wrong(tmp_path):
     (tmp_path / "replacing.py").write_text(
         "import dramatiq\nfrom dramatiq.brokers.stub import StubBroker\ndramatiq.set_broker(StubBroker())\n"

@@ -113,3 +113,11 @@ def test_foreign_workers_are_a_problem_only_for_who_runs_ours(tmp_path, monkeypa
     [problem] = problems(tmp_path, FEED + '[workers]\nactors = ["shopactors"]\n')
     assert problem.startswith(f"workers: {tmp_path}/workers.py shadows the module 'workers' of dramatiq-websocket")
     assert "--path" in problem
+
+
+def test_tls_settings_that_openssl_refuses_are_told_before_the_first_connection(tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate\n")
+    more = FEED.replace("trades", "books") + f'tls.ca_file = "{tmp_path}/ca.pem"\n'
+    ciphers, authority = problems(tmp_path, FEED + 'tls.ciphers = "NOPE"\n' + more)
+    assert ciphers == "feeds.trades: tls.ciphers = 'NOPE': not usable"
+    assert authority.startswith(f"feeds.books: tls.ca_file = '{tmp_path}/ca.pem': ")

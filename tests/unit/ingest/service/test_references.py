@@ -21,6 +21,14 @@ CODE = """
 
     class Unrelated: ...
 
+    class Async(Session):
+        async def on_frame(self, payload): ...
+
+    class Needy(Session):
+        def __init__(self, symbol): ...
+
+    async def later(*args): ...
+
     def function(*args): ...
 
     number = 5
@@ -76,6 +84,16 @@ def test_everything_that_can_be_named(tmp_path):
         ('session = "shopcode:Plain"\nsession_args = { a = 1 }', "session_args: Plain has no setup() to take them"),
         ('headers_function = "shopcode:number"', "headers_function: shopcode:number is no function but a int"),
         ('subscribe_function = "shopcode:nothing"', "subscribe_function: shopcode:nothing is None"),
+        ('session = "shopcode:Async"', "session: Async.on_frame is a coroutine function; it must be a plain one"),
+        (
+            'session = "shopcode:Needy"',
+            "session: Needy() missing a required argument: 'symbol'; a session is made without arguments, "
+            "session_args go to its setup()",
+        ),
+        (
+            'headers_function = "shopcode:later"',
+            "headers_function: shopcode:later is a coroutine function; it must be a plain one",
+        ),
         ('retry.function = "shopcode:number"', "retry.function: shopcode:number is no function but a int"),
     ],
 )
