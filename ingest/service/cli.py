@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from ingest.service import record_commands, repair_commands, web_command
 from ingest.service.loading import load_settings
@@ -25,6 +26,22 @@ from settings.environment import Environment, feeds_file
 from settings.problems import Problem
 from settings.schema import file_schema
 
+#: The commands as a user comes to need them: to begin, to look, to operate, to keep.
+ORDER = (
+    *("run", "check", "schema", "dev", "simulate"),
+    *("status", "top", "web", "doctor", "health", "gaps"),
+    *("dead-letters", "pause", "resume", "record", "replay"),
+)
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in `ORDER`, whichever module declares them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # typer's own is click's
+        """Return the names of the commands."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
     name="dramatiq-websocket",
     no_args_is_help=True,
@@ -32,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text reads the same in a terminal, a log and a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
+    cls=InOrder,
     epilog="Try it: python -m ingest dev (nothing to set up). Then write feeds.toml, check it, run it.",
 )
 
@@ -129,7 +147,7 @@ def gaps(
         typer.Option(metavar="WHEN", help="Only what ended in the last so many seconds, or since a time (ISO 8601, UTC)."),
     ] = None,
 ) -> None:
-    """List when frames of the feeds may have been missed, and why; the newest last.
+    """List when frames may have been missed, and why. The newest comes last.
 
     Redis keeps the newest 1000 for each feed. Nothing is changed.
     """
@@ -158,7 +176,7 @@ def status(
     feed: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This feed alone; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all that is known.")] = False,
 ) -> None:
-    """Say in one sentence what is wrong and what helps, and show feeds, queues and processes of all machines.
+    """Say in one sentence what is wrong and what helps. Then show feeds, queues and processes of all machines.
 
     Takes Redis from the settings file, or without one from REDIS_URL, and waits some two seconds for rates. Exit code 0 if all
     is well, 1 if something is wrong, 2 if Redis does not answer. Nothing is changed.
@@ -175,7 +193,7 @@ def top(
     feeds: FeedsOption = None,
     feed: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This feed alone; may be repeated.")] = None,
 ) -> None:
-    """Show the same live, in a terminal of 80 columns or more, until q or Ctrl-C.
+    """Show what `status` shows, live in a terminal. It takes 80 columns or more, and ends with q or Ctrl-C.
 
     Needs the extra "top". While Redis does not answer it says so, and goes on by itself. Nothing is changed.
     """
@@ -193,7 +211,7 @@ def health(
         bool, typer.Option("--live", help="Ask only whether its loops turn, not whether all feeds are ready.")
     ] = False,
 ) -> None:
-    """Ask the supervisor on this machine how it is; for containers.
+    """Ask the supervisor on this machine how it is. It is for containers.
 
     Prints its answer. Ends with 0 if it is well, 1 if it is not or nobody answers. The port is that of [supervisor] health_port
     or HEALTH_PORT.

@@ -93,7 +93,7 @@ def replay(
         ),
     ] = "subscribe",
 ) -> None:
-    """Replay a record into a queue, or as a WebSocket server; without either, say what it holds.
+    """Replay a record into a queue, or as a WebSocket server. Without either, say what it holds.
 
     At the recorded pace, or with --speed or --at-once. The exit code is 1 where a record is not whole, or not all of it was
     replayed; what is whole is always replayed.

@@ -126,7 +126,7 @@ def retry(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put dead letters back into their queues, to be tried anew: those named, or all that the options leave.
+    """Put dead letters back into their queues, to be tried anew. Those named, or all that the options leave.
 
     In order of age, each with all its retries before it again, and with the same `message_id` and `frame`.
     """
@@ -173,7 +173,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete dead letters for good: those named, or all that the options leave."""
+    """Delete dead letters for good. Those named, or all that the options leave."""
     from ingest.broker.dead_letters import DeadLetters
     from ingest.tools import letters as work
     from ingest.tools.show import printable
@@ -200,10 +200,10 @@ def purge(
 
 
 def pause(
-    feed: Annotated[list[str], typer.Argument(metavar="FEED...", help="The feeds' names.")],
+    feed: Annotated[list[str], typer.Argument(metavar="FEED", show_default=False, help="The feeds' names.")],
     feeds: FeedsOption = None,
 ) -> None:
-    """Have the supervisors close a feed's connection and make no other, until `resume`.
+    """Close a feed's connection until it is resumed. No supervisor makes another meanwhile.
 
     What was read is handed over, the lead stays where it is, and a restart changes nothing. The time is recorded as a gap.
     """
@@ -217,7 +217,7 @@ def pause(
 
 
 def resume(
-    feed: Annotated[list[str], typer.Argument(metavar="FEED...", help="The feeds' names.")],
+    feed: Annotated[list[str], typer.Argument(metavar="FEED", show_default=False, help="The feeds' names.")],
     feeds: FeedsOption = None,
 ) -> None:
     """Let a paused feed connect again."""
@@ -241,7 +241,7 @@ def doctor(
     ] = 30,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look for what is often wrong with Redis, connections, queues and limits, and name the remedy of each.
+    """Look for what is often wrong, and name the remedy of each. It looks at Redis, connections, queues and limits.
 
     Takes about a second. Exit code 0, or 1 if there is a problem; warnings are none. Nothing is changed.
     """

@@ -48,7 +48,7 @@ def web(
         typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 takes a free one. Default: $PORT, or 8080."),
     ] = None,
 ) -> None:
-    """Serve a page that shows the same as `top`, live, and dead letters; for browsers, also on a phone.
+    """Serve a page that shows what `top` shows, and dead letters. It is for browsers, also on a phone.
 
     WEB_TOKEN (16 characters or more) is what one logs in with, to retry or delete dead letters and to pause or resume feeds. It
     is needed to listen beyond this machine; then reading needs it too. While Redis does not answer the page says so, and goes on
