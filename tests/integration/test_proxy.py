@@ -185,6 +185,16 @@ def test_a_socks_refusal_is_told_in_words(port: int) -> None:
     assert error == DialFailed("proxy", f"socks5://127.0.0.1:{proxy.port}: Connection refused by destination host")
 
 
+def test_a_proxy_that_is_not_there_is_told_as_such(port: int) -> None:
+    # A port that is bound and on which nobody listens refuses, and nobody else gets it meanwhile.
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        number = unheard.getsockname()[1]
+        error = dial_error(DialFailed, f"ws://127.0.0.1:{port}/", proxy=f"http://127.0.0.1:{number}")
+
+    assert error == DialFailed("tcp", f"127.0.0.1 port {number}: Connection refused (the proxy)")
+
+
 @pytest.mark.parametrize("data", [b"\x05", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\x00\x05\x00\x00\x03\x02\xff\xff\x00\x00"])
 def test_what_is_no_socks_fails_the_step(data: bytes) -> None:
     def handler(connection: socket.socket) -> None:
