@@ -35,6 +35,9 @@ from settings.headers import Headers
 from settings.table import Table
 from settings.urls import ProxyURL, WebSocketURL
 
+#: Options that Dramatiq's own middleware compares with numbers, in a worker, where an error would be found much later.
+_NUMBERS = frozenset({"max_retries", "min_backoff", "max_backoff", "max_age", "time_limit"})
+
 
 class TLSSettings(Table):
     """How a ``wss://`` server is verified, and what we show it."""
@@ -276,4 +279,13 @@ class FeedSettings(Table):
         for name in ("frame", "redis_message_id"):
             if name in value:
                 raise refuse(f"{name} is set by the feed itself, for every message")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _are_numbers_where_dramatiq_counts(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in sorted(_NUMBERS & value.keys()):
+            given = value[name]
+            if isinstance(given, bool) or not isinstance(given, int | float) or given < 0:
+                raise refuse(f"{name} must be a number, 0 or more")
         return value

@@ -73,6 +73,8 @@ def test_neither_url_nor_frames_nor_arguments_appear_in_the_representation():
         ({"retry": {"max_attempts": -1}}, "retry.max_attempts", "greater than or equal to 0"),
         ({"options": {"frame": {}}}, "options", "frame is set by the feed itself"),
         ({"options": {"redis_message_id": "x"}}, "options", "redis_message_id is set by the feed itself"),
+        ({"options": {"max_retries": "3"}}, "options", "max_retries must be a number, 0 or more"),
+        ({"options": {"time_limit": -1, "anything": "x"}}, "options", "time_limit must be a number, 0 or more"),
         ({"batch": {"size": 0}}, "batch.size", "greater than or equal to 1"),
         ({"batch": {"size": 10_001}}, "batch.size", "less than or equal to 10000"),
         ({"batch": {"timeout": -1}}, "batch.timeout", "greater than or equal to 0"),
