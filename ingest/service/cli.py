@@ -7,6 +7,7 @@ The rule: a user's mistake is a sentence on standard error and exit code 2, neve
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import sys
 import time
@@ -16,31 +17,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ingest.service import record_commands, repair_commands, web_command
 from ingest.service.loading import load_settings
+from ingest.service.overview import InOrder
 from ingest.version import project_version
 from settings import Settings, SettingsError
 from settings.environment import Environment, feeds_file
 from settings.problems import Problem
 from settings.schema import file_schema
-
-#: The commands as a user comes to need them: to begin, to look, to operate, to keep.
-ORDER = (
-    *("run", "check", "schema", "dev", "simulate"),
-    *("status", "top", "web", "doctor", "health", "gaps"),
-    *("dead-letters", "pause", "resume", "record", "replay"),
-)
-
-
-class InOrder(TyperGroup):
-    """Lists the commands in `ORDER`, whichever module declares them."""
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # typer's own is click's
-        """Return the names of the commands."""
-        return sorted(super().list_commands(ctx), key=ORDER.index)
-
 
 app = typer.Typer(
     name="dramatiq-websocket",
@@ -70,7 +55,12 @@ web_command.register(app)
 
 def main() -> None:
     """Run the command line with the process's arguments."""
-    app(prog_name="dramatiq-websocket" if Path(sys.argv[0]).name == "dramatiq-websocket" else "python -m ingest")
+    try:
+        app(prog_name="dramatiq-websocket" if Path(sys.argv[0]).name == "dramatiq-websocket" else "python -m ingest")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(f"the output cannot be written: {error.strerror}")
 
 
 def _print_version(wanted: bool) -> None:
