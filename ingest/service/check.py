@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ingest.broker.assembly import MiddlewareRefused
 from ingest.connection.tls_context import context_for
@@ -142,15 +142,20 @@ def _try_feed(feed: FeedSettings, code: FeedCode, out: Console) -> bool:
     return True
 
 
+def _table(*names: str) -> Table:
+    """Return a table that a narrow terminal folds; what will run is not to be cut."""
+    return Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
+
+
 def _feeds_table(feeds: Iterable[FeedSettings]) -> Table:
-    table = Table("feed", "url", "session", "actor", "queue", box=None, pad_edge=False)
+    table = _table("feed", "url", "session", "actor", "queue")
     for feed in feeds:
         table.add_row(feed.name, mask_url(feed.url, feed.secrets), feed.session or "-", feed.actor, feed.queue)
     return table
 
 
 def _queues_table(settings: Settings) -> Table:
-    table = Table("queue", "high watermark", "low watermark", "messages/s", box=None, pad_edge=False)
+    table = _table("queue", "high watermark", "low watermark", "messages/s")
     for name in queue_names(settings):
         queue = settings.queue(name)
         rate = f"{queue.rate_limit:g}" if queue.rate_limit is not None else "-"

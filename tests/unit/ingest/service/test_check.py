@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dramatiq
 import pytest
+from rich.console import Console
 
 from ingest.service.check import check, make_console, show
 from settings import SettingsError
@@ -25,6 +26,13 @@ def shown(settings) -> list[str]:
     out = io.StringIO()
     show(settings, make_console(out))
     return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_a_narrow_terminal_shows_all_of_a_url(tmp_path):
+    out = io.StringIO()
+    show(load_text(tmp_path, FEED.replace("/v1", f"/{'x' * 90}")), Console(file=out, width=60))
+    assert "…" not in out.getvalue()
+    assert out.getvalue().count("x") == 90
 
 
 def problems(tmp_path, text: str) -> list[str]:
