@@ -103,7 +103,7 @@ def make_client(
         )
     except ValueError:
         # The library's text may quote the part of a password that it took for the port.
-        raise UnusableURL("the Redis URL must be redis://host:port/db, rediss://… or unix:///path, percent-encoded") from None
+        raise UnusableURL(_unusable(url)) from None
     # Once more, because what the URL's query says has won.
     pool.connection_kwargs = {**_portable(pool.connection_kwargs), **_never_again()}
     _check_arguments(url, pool)
@@ -118,8 +118,16 @@ def _check_arguments(url: str, pool: redis.ConnectionPool) -> None:
         raise UnusableURL(f"the Redis URL asks for {', '.join(tls)}, but not for TLS: write rediss://, or remove it")
     try:
         pool.connection_class(**pool.connection_kwargs)
-    except (TypeError, ValueError):
-        raise UnusableURL(f"the Redis URL has an argument that redis-py does not take, of: {', '.join(names)}") from None
+    except (TypeError, ValueError, redis.RedisError):
+        raise UnusableURL(_unusable(url)) from None
+
+
+def _unusable(url: str) -> str:
+    """Say what may be wrong with a URL that redis-py refuses, repeating nothing of it but the names of its arguments."""
+    names = sorted(parse_qs(url.partition("?")[2], keep_blank_values=True))
+    if names:
+        return f"the Redis URL has an argument that redis-py does not take, of: {', '.join(names)}"
+    return "the Redis URL must be redis://host:6379/0, rediss:// or unix:///path, percent-encoded"
 
 
 def dedicated_connection(client: redis.Redis) -> AbstractConnection:

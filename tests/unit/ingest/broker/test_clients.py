@@ -155,6 +155,9 @@ def test_texts_are_bounded() -> None:
     [
         ("redis://:hunter2@h/0?ssl_cert_reqs=none", "asks for ssl_cert_reqs, but not for TLS: write rediss://"),
         ("unix:///s?ssl_ca_certs=/hunter2", "asks for ssl_ca_certs, but not for TLS"),
+        ("rediss://h/0?ssl_cert_reqs=hunter2", "has an argument that redis-py does not take, of: ssl_cert_reqs"),
+        ("redis://h/0?socket_timeout=hunter2", "has an argument that redis-py does not take, of: socket_timeout"),
+        ("redis://:hunter2@h:port/0", "must be redis://host:6379/0, rediss:// or unix:///path"),
         ("redis://:hunter2@h/0?color=hunter2&db=1", "has an argument that redis-py does not take, of: color, db"),
     ],
 )
