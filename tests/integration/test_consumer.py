@@ -180,7 +180,7 @@ def test_acknowledgements_go_together_and_none_is_older_than_a_moment(ours: Benc
     wait_until(lambda: ours.stored() == 1, SOON, "them to be acknowledged", interval=0.005)
     removed, deleted = calls(ours.client, "srem") - before[0], calls(ours.client, "hdel") - before[1]
     assert removed == 500
-    # Where nothing but their age brought them there, so seldom; much more seldom where they come fast.
+    # By the hundred where they come fast; where they come slowly, no more often than they grow old.
     assert deleted < max(100, (time.monotonic() - began) / LONGEST_AGE + 10)
     gate.open()
     ours.wait_until_empty()
