@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,31 +34,51 @@ def make(tmp_path: Path) -> Iterator[Make]:
         run.close()
 
 
+def seconds_that_suffice(make: Make) -> str:
+    """Return for how long two runs that are started at once must go on to get something done, as busy as the machine is."""
+    began = time.monotonic()
+    trial = make()
+    trial.until_it_flows()
+    took = time.monotonic() - began
+    trial.close()
+    return f"SECONDS={5 + 2 * took:.0f}"
+
+
+@pytest.mark.timeout(300)
 def test_two_at_once_end_by_themselves_and_lose_nothing_whatever_redis_is_exported(make: Make) -> None:
     nowhere = "redis://127.0.0.1:1/0"
-    runs = [make("SECONDS=5", REDIS_URL=nowhere), make("SECONDS=5", "ARGS=--faults --rate 400 --tcp", REDIS_URL=nowhere)]
+    seconds = seconds_that_suffice(make)
+    runs = [make(seconds, REDIS_URL=nowhere), make(seconds, "ARGS=--faults --rate 400 --tcp", REDIS_URL=nowhere)]
     for run in runs:
-        assert run.process.wait(90) == 0, run.said
+        assert run.process.wait(100) == 0, run.said
         assert marked(run.mark) == []
         numbers = run.numbers()
         assert run.said[-1].startswith("frames=")
-        assert numbers["frames"] >= numbers["enqueued"] == numbers["processed"] > 0
+        assert numbers["frames"] >= numbers["enqueued"] == numbers["processed"] + run.left_over()
+        assert numbers["processed"] > 0
         assert numbers["dropped"] == 0
         assert any("dev      | ready=" in line for line in run.said), "numbers every few seconds"
 
 
 def test_ones_own_feeds_go_to_ones_own_server(make: Make, tmp_path: Path, valkey: Valkey) -> None:
-    simulator = make("SECONDS=60")
+    simulator = make()
     wait_until(lambda: any("listening on" in line for line in simulator.said), 60.0, "somebody's exchange")
     [url] = [line.split()[-1] for line in simulator.said if "listening on" in line]
     own = tmp_path / "my feeds.toml"
     demo = (ROOT / "examples/demo/feeds.toml").read_text()
     own.write_text('[broker]\nnamespace = "mine"\n\n' + demo.replace("${SIMULATOR_URL}", url))
-    run = make(f"FEEDS={own}", "SECONDS=4", REDIS_URL=valkey.url)
-    assert run.process.wait(90) == 0, run.said
+    run = make(f"FEEDS={own}", REDIS_URL=valkey.url)
+    client = valkey.client()
+    told = {"supervisor": "enqueued", "worker": "processed"}
+
+    def done() -> set[str]:
+        statuses = read_statuses(client, "mine")
+        return {s["kind"] for s in statuses if any(feed[told[s["kind"]]] > 0 for feed in s["feeds"].values())}
+
+    wait_until(lambda: done() == {"supervisor", "worker"}, 60.0, "something that is processed on one's own server")
+    run.stop()
+    assert run.process.wait(60) == 0, run.said
     assert run.numbers()["processed"] > 0
-    kinds = {status["kind"] for status in read_statuses(valkey.client(), "mine")}
-    assert kinds == {"supervisor", "worker"}
     assert not any("simulator|" in line for line in run.said)
 
 
@@ -116,7 +137,7 @@ def test_the_killing_of_who_started_them_ends_all(make: Make, name: str) -> None
     assert not directory.exists()
     if name == "make":
         numbers = run.numbers()
-        assert numbers["enqueued"] == numbers["processed"], "dev noticed, and ended in order"
+        assert numbers["enqueued"] == numbers["processed"] + run.left_over(), "dev noticed, and ended in order"
 
 
 def test_the_killing_of_the_watchdog_changes_nothing(make: Make) -> None:
@@ -124,7 +145,7 @@ def test_the_killing_of_the_watchdog_changes_nothing(make: Make) -> None:
     run.until_it_flows()
     parts = run.parts()
     os.kill(parts["watchdog"].pid, signal.SIGKILL)
-    wait_until(lambda: any("the watchdog was killed; started again" in line for line in run.said), 15.0, "another watchdog")
+    wait_until(lambda: any("the watchdog was killed; started again" in line for line in run.said), 30.0, "another watchdog")
     assert run.parts()["watchdog"].pid != parts["watchdog"].pid
     os.kill(parts["dev"].pid, signal.SIGKILL)
     run.process.wait(60)
@@ -149,12 +170,13 @@ def terminal(mark: str) -> Iterator[Terminal]:
 
 
 def test_on_a_terminal_there_is_a_table_and_ctrl_c_ends_it_with_code_0(terminal: Terminal, mark: str) -> None:
+    terminal.until("Worker process is ready for action.", 60.0)  # before that it could not say its last numbers
     terminal.until("READY", 60.0)
     terminal.type("\x1a")  # Ctrl-Z: a run that is stopped could not be continued, so nothing happens
     terminal.type("\x03")
     terminal.until("frames=", 60.0)
     terminal.type("hello\n")
-    terminal.until("line=hello", 15.0)
+    terminal.until("line=hello", 30.0)
     assert "code=0 line=hello" in terminal.shown
     assert "processed" in terminal.shown
     assert "dropped=0" in terminal.shown

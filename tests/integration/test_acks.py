@@ -221,7 +221,7 @@ def test_with_a_real_redis_what_is_acknowledged_is_in_the_queue(shared_valkey: V
         feed: RunningFeed
         sink = sink_of(pipeline, wake=lambda: feed.wake())
         with RunningFeed(server.url, Slack, sink=sink, ping_interval=0) as feed:
-            server.wait_until(lambda: server.recordings and len(server.recordings[0].texts) == count, "all acks")
+            server.wait_until(lambda: server.recordings and len(server.recordings[0].texts) == count, "all acks", timeout=90)
     assert missing == []
     assert payloads(client) == list(range(1, count + 1))
 
@@ -235,19 +235,19 @@ def test_while_redis_stands_still_nothing_is_acknowledged(shared_valkey: Valkey)
         def script(connection: ScriptedConnection) -> None:
             connection.send(envelope(1))
             connection.expect(acknowledged(1))
-            stalled.wait(10)
+            assert stalled.wait(60)
             connection.send(envelope(2))
             connection.listen(1.0)
             heard.extend(connection.recording.texts[1:])
             stalled.clear()
-            connection.expect(acknowledged(2), timeout=20)
+            connection.expect(acknowledged(2), timeout=60)
 
         with ScriptedServer(script) as server, RunningFeed(server.url, Slack, sink=sink, ping_interval=0) as feed:
             server.wait_until(lambda: server.recordings and len(server.recordings[0].texts) == 1, "the first ack")
             with shared_valkey.stalled():
                 stalled.set()
                 feed.wait_for(lambda: not stalled.is_set(), "a second without an ack")
-            server.wait_until(lambda: len(server.recordings[0].texts) == 2, "the second ack")
+            server.wait_until(lambda: len(server.recordings[0].texts) == 2, "the second ack", timeout=60)
     assert heard == []
 
 
@@ -258,7 +258,7 @@ def test_on_a_disk_that_outlives_the_process_it_is_acknowledged_while_redis_stan
         for number in range(1, 301):
             connection.send(envelope(number))
         for number in range(1, 301):
-            connection.expect(acknowledged(number), timeout=20)
+            connection.expect(acknowledged(number), timeout=60)
 
     with publishing(shared_valkey.url, backlog=kept.backlog, chain=kept.chain) as pipeline:
         feed: RunningFeed
@@ -268,7 +268,7 @@ def test_on_a_disk_that_outlives_the_process_it_is_acknowledged_while_redis_stan
             shared_valkey.stalled(),
             RunningFeed(server.url, Slack, sink=sink, ping_interval=0) as feed,
         ):
-            server.wait_until(lambda: server.recordings and len(server.recordings[0].texts) == 300, "all acks", timeout=30)
+            server.wait_until(lambda: server.recordings and len(server.recordings[0].texts) == 300, "all acks", timeout=90)
             assert sum(one.messages for one in kept.spool.producers()) == 300
         pipeline.emptied()
     assert payloads(shared_valkey.client()) == list(range(1, 301))

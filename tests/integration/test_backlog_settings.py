@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,10 @@ MESSAGE = SIZE + 500
 
 QUEUE = 1000
 
-TOP = f"[queues.trades]\nhigh_watermark = {QUEUE}\n[supervisor]\nshutdown_timeout = 4\n"
+TOP = f"[queues.trades]\nhigh_watermark = {QUEUE}\n"
+
+#: For a stop with a full queue.
+SOON = "[supervisor]\nshutdown_timeout = 4\n"
 
 
 def send_all(client: ScriptedConnection) -> None:
@@ -40,11 +44,19 @@ def feed(url: str, more: str) -> str:
 
 
 def held_while_blocked(valkey: Valkey) -> int:
-    """Return how many messages the feed holds, as its status says once it has stopped reading; 0 until then."""
-    for status in read_statuses(valkey.client(), "dramatiq"):
-        found = status["feeds"]["trades"]
-        return int(found["backlog"]) if found["state"] == "BLOCKED" else 0
-    return 0
+    """Wait until the queue is full, so that nothing moves any more, and return how many messages the blocked feed holds then."""
+    client = valkey.client()
+    wait_until(lambda: client.llen("dramatiq:trades") == QUEUE, 60, "the full queue")
+    full_at = time.time()
+
+    def held() -> int:
+        for status in read_statuses(client, "dramatiq"):
+            found = status["feeds"]["trades"]
+            if status["at"] > full_at and found["state"] == "BLOCKED":
+                return int(found["backlog"])
+        return 0
+
+    return wait_until(held, 60, "the feed to be blocked")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +74,7 @@ def test_the_backlog_holds_its_bound_and_one_read_more_and_then_reading_stops(
         ScriptedServer(send_all, timeout=60) as server,
         SupervisorProcess(tmp_path, feed(server.url, f"backlog = {{ {bound} }}"), shared_valkey.url) as supervisor,
     ):
-        held = wait_until(lambda: held_while_blocked(shared_valkey), 20, "the full backlog")
+        held = held_while_blocked(shared_valkey)
         with Consumer(shared_valkey.url) as consumer:
             consumer.wait_for(FRAMES)
         assert supervisor.stop() == 0
@@ -76,12 +88,10 @@ def test_the_spool_holds_max_bytes_of_messages_and_one_read_more_and_takes_memor
 ) -> None:
     (tmp_path / "spool").mkdir()
     most, memory = 500_000, 100
-    client = shared_valkey.client()
     more = f'backlog = {{ messages = {memory}, bytes = 100_000 }}\nspool = {{ directory = "spool", max_bytes = {most} }}'
     with ScriptedServer(send_all, lambda client: client.listen(60), timeout=60) as server:
-        with SupervisorProcess(tmp_path, feed(server.url, more), shared_valkey.url) as supervisor:
-            wait_until(lambda: client.llen("dramatiq:trades") == QUEUE, 20, "the full queue")
-            wait_until(lambda: held_while_blocked(shared_valkey), 20, "the full spool")
+        with SupervisorProcess(tmp_path, SOON + feed(server.url, more), shared_valkey.url) as supervisor:
+            held_while_blocked(shared_valkey)
             assert supervisor.stop() == 0, "what waits is on a disk that stays"
         held = int(supervisor.last_line.split(" spooled=")[1].split()[0])
         spool = opened(tmp_path / "spool")

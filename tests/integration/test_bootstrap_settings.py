@@ -75,7 +75,7 @@ def test_functions_and_session_of_the_users_package_are_called_for_every_connect
         ScriptedServer(*map(connection, (1, 2, 3))) as server,
         SupervisorProcess(tmp_path, dedent(FEED.format(url=server.url)), shared_valkey.url) as supervisor,
     ):
-        wait_until(lambda: client.llen("dramatiq:trades") == 3, 20, "a message of every connection")
+        wait_until(lambda: client.llen("dramatiq:trades") == 3, 60, "a message of every connection")
         assert supervisor.stop() == 0
     assert [message["args"] for message in messages_in(client)] == [[f"hellohello {number}"] for number in (1, 2, 3)]
     assert supervisor.told(r"retry_scheduled feed=venue:trades attempt=\d delay=0\.01\b") == 2
@@ -132,13 +132,16 @@ def test_any_frame_answers_idle_timeout_and_with_ping_interval_0_we_send_no_ping
         for number in range(8):
             client.ping(b"%d" % number)
             client.expect_pong(b"%d" % number)
-            client.listen(0.2)
+            feed.ahead += 20
         client.send("still here")
 
-    idle = {"idle_timeout": 1.0, "ping_interval": 0}
-    with ScriptedServer(script, lambda client: client.accept()) as server, RunningFeed(server.url, **idle) as feed:
-        feed.wait_for(lambda: feed.payloads, "the frame after more than a second of pings alone")
-        assert len(server.recordings) == 1
-        server.wait_for_connections(2)
-    assert feed.of(ConnectionLost)[0].reason == IdleTimedOut(1.0)
+    idle = {"idle_timeout": 60.0, "ping_interval": 0}
+    with ScriptedServer(script, lambda client: client.accept()) as server:
+        feed = RunningFeed(server.url, **idle)
+        with feed:
+            feed.wait_for(lambda: feed.payloads, "the frame after more than a minute of pings alone")
+            assert len(server.recordings) == 1
+            feed.pass_time(61)
+            server.wait_for_connections(2)
+    assert feed.of(ConnectionLost)[0].reason == IdleTimedOut(60.0)
     assert {frame.kind for frame in server.recordings[0].frames} <= {"pong", "close"}

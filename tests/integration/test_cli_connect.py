@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.support.raw_server import RawServer
 from tests.support.redis_server import Valkey, running_valkey
 from tests.support.settings_files import load_text
 
-FEED = '[feeds.{name}]\nurl = "{url}"\nactor = "handle"\nopen_timeout = 5\n'
+FEED = '[feeds.{name}]\nurl = "{url}"\nactor = "handle"\nopen_timeout = 30\n'
 
 
 def connect(folder: Path, redis_url: str, *feeds: str, more: str = "") -> tuple[int, list[str]]:
@@ -27,9 +28,12 @@ def connect(folder: Path, redis_url: str, *feeds: str, more: str = "") -> tuple[
     return code, out.getvalue().splitlines()
 
 
-def a_port_where_nobody_listens() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port where nobody listens, and nobody else can meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 def test_everything_answers(tmp_path, shared_valkey: Valkey):
@@ -41,9 +45,9 @@ def test_everything_answers(tmp_path, shared_valkey: Valkey):
     assert [line.partition(" in ")[0] for line in lines[1:]] == ["feeds.f0: ok, handshake", "feeds.f1: ok, handshake"]
 
 
-def test_a_feed_that_is_refused_is_told_and_the_others_are_tried(tmp_path, shared_valkey: Valkey):
+def test_a_feed_that_is_refused_is_told_and_the_others_are_tried(tmp_path, shared_valkey: Valkey, closed_port: int):
     with ScriptedServer(lambda c: c.refuse(401)) as refusing, ScriptedServer() as server:
-        closed = f"ws://u:hunter2@127.0.0.1:{a_port_where_nobody_listens()}/?token=hunter2"
+        closed = f"ws://u:hunter2@127.0.0.1:{closed_port}/?token=hunter2"
         code, lines = connect(tmp_path, shared_valkey.url, refusing.url, closed, server.url)
     assert code == 1
     assert lines[1] == "feeds.f0: FAILED: the server answered the upgrade with status 401"
@@ -82,11 +86,11 @@ def old(connection: socket.socket) -> None:
         connection.sendall(b"$%d\r\n%b\r\n" % (len(info), info))
 
 
-def test_redis_that_is_of_no_use_is_told_and_ends_with_2(tmp_path, valkey: Valkey):
+def test_redis_that_is_of_no_use_is_told_and_ends_with_2(tmp_path, valkey: Valkey, closed_port: int):
     valkey.client().config_set("requirepass", "right")
     with ScriptedServer() as server, RawServer(old) as too_old:
         tried = {
-            f"redis://:hunter2@127.0.0.1:{a_port_where_nobody_listens()}/0": "Redis is unreachable: ",
+            f"redis://:hunter2@127.0.0.1:{closed_port}/0": "Redis is unreachable: ",
             valkey.url + "?password=hunter2": "Redis refused the user or password (WRONGPASS)",
             valkey.url: "Redis refused the user or password (NOAUTH)",
             f"redis://127.0.0.1:{too_old.port}/0": "Redis 6.0.16 is too old: 6.2 or newer is needed",
@@ -117,9 +121,9 @@ def test_the_command_and_its_exit_code(tmp_path, shared_valkey: Valkey, status, 
     assert ("status 503" in done.stdout) is (status == 503)
 
 
-def test_run_without_redis_ends_with_2_and_a_sentence(tmp_path):
+def test_run_without_redis_ends_with_2_and_a_sentence(tmp_path, closed_port: int):
     (tmp_path / "feeds.toml").write_text(FEED.format(name="trades", url="ws://127.0.0.1:1"))
-    done = run_command(tmp_path, "run", REDIS_URL=f"redis://:hunter2@127.0.0.1:{a_port_where_nobody_listens()}/0")
+    done = run_command(tmp_path, "run", REDIS_URL=f"redis://:hunter2@127.0.0.1:{closed_port}/0")
     assert done.returncode == 2
     assert "broker.url: Redis is unreachable" in done.stderr
     assert "hunter2" not in done.stderr

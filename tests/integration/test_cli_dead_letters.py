@@ -100,17 +100,24 @@ def test_retries_those_that_are_named_and_says_which_are_gone(project: Path, sha
 def test_retry_waits_while_the_queue_is_full(project: Path, shared_valkey: Valkey, run: Any) -> None:
     client = shared_valkey.client()
     client.rpush("shop:trades", *range(5))
+
+    def looks() -> int:
+        return int(client.info("commandstats").get("cmdstat_llen", {}).get("calls", 0))
+
+    before = looks()  # the server has served other tests
     with subprocess.Popen(
         [sys.executable, "-m", "ingest", "dead-letters", "retry", "--queue", "trades"],
         cwd=project,
         env={"PYTHONPATH": str(ROOT), "REDIS_URL": shared_valkey.url},
         stdout=subprocess.PIPE,
     ) as process:
-        looks = "cmdstat_llen"
-        wait_until(lambda: client.info("commandstats").get(looks, {}).get("calls", 0) > 3, 20, "looks at the depth")
-        assert client.zcard("shop:trades.XQ") == 4
-        client.delete("shop:trades")
-        out, _ = process.communicate(timeout=20)
+        try:
+            wait_until(lambda: looks() > before + 3, 60, "looks at the depth")
+            assert client.zcard("shop:trades.XQ") == 4
+            client.delete("shop:trades")
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert out == b"retried 4 dead letters\n"
     assert run("retry", "--at-once").stdout == "retried 1 dead letters\n"
 

@@ -8,10 +8,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import redis
 
 from ingest.broker.history import read_history
 from ingest.broker.keys import Keys
-from ingest.broker.status import publish_status
+from ingest.broker.status import publish_status, read_statuses
 from ingest.testing import ScriptedConnection, ScriptedServer
 from tests.support.command_line import run_command
 from tests.support.fault_feeds import feeds_toml
@@ -21,20 +22,31 @@ from tests.support.settings_files import FEED
 from tests.support.supervisor import SupervisorProcess
 from tests.support.waiting import wait_until
 
+#: No deadline that a busy machine could miss: the feed is to be connected once.
+PATIENT = "open_timeout = 60\nping_interval = 0\n"
+
+
+def states(client: redis.Redis) -> dict[str, str]:
+    """Return the state of every feed, as the supervisor has told Redis."""
+    return {name: feed["state"] for status in read_statuses(client, "dramatiq") for name, feed in status["feeds"].items()}
+
 
 def refuse(client: ScriptedConnection) -> None:
     client.refuse(403)
 
 
 def test_it_says_that_all_is_well_then_what_is_wrong_then_that_nobody_runs(tmp_path: Path, valkey: Valkey) -> None:
-    with numbered_server(NumberedStream(200)) as good, ScriptedServer(refuse) as bad:
-        feeds = feeds_toml(good.url, "trades") + feeds_toml(
-            bad.url, "book", extra='fatal_statuses = [403]\nqueue = "book"', top=""
+    # So few that the queue, which nobody empties, does not grow until that is worth a warning.
+    with numbered_server(NumberedStream(200, limit=150)) as good, ScriptedServer(refuse) as bad:
+        feeds = feeds_toml(good.url, "trades", extra=PATIENT) + feeds_toml(
+            bad.url, "book", extra=PATIENT + 'fatal_statuses = [403]\nqueue = "book"', top=""
         )
+        client = valkey.client()
         with SupervisorProcess(tmp_path, feeds, valkey.url) as supervisor:
             supervisor.wait_for_log("feed_gave_up")
             supervisor.wait_for_log("connection_ready")
-            wait_until(lambda: valkey.client().llen("dramatiq:trades") > 100, 20, "messages in the queue")
+            wait_until(lambda: client.llen("dramatiq:trades") > 100, 60, "messages in the queue")
+            wait_until(lambda: states(client) == {"trades": "READY", "book": "FAILED"}, 30, "both to be told in Redis")
 
             well = run_command(tmp_path, "status", "--feed", "trades", REDIS_URL=valkey.url)
             assert (well.returncode, well.stderr) == (0, "")

@@ -13,12 +13,16 @@ import pytest
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
+from ingest.broker.ledger import LONGEST_AGE
 from tests.support.in_process import QUEUE, Bench, Gate
 from tests.support.redis_proxy import RedisProxy
 from tests.support.waiting import wait_until
 
-#: Far more than any wait of a consumer that is woken, far less than `IDLE`.
-SOON = 2.0
+#: Far more than any wait of a consumer that is woken, less than `IDLE`.
+SOON = 20.0
+
+#: Far more than a push takes, less than a call stays with Redis.
+AT_ONCE = 2.0
 
 #: Milliseconds that Dramatiq's threads may sleep: what polls would be noticed.
 IDLE = 30_000
@@ -53,7 +57,7 @@ def test_a_push_wakes_the_worker_whoever_pushes(ours: Bench) -> None:
         stock.enqueue(actor.message(number))
         wait_until(lambda number=number: len(ours.seen) > number, 20, "the message", interval=0.0005)
         waits.append(time.monotonic() - sent)
-    assert statistics.median(waits) < 0.1
+    assert statistics.median(waits) < AT_ONCE
     assert ours.seen == list(range(20))
 
 
@@ -89,12 +93,14 @@ def test_a_redis_without_a_connection_to_spare_is_polled(ours: Bench, caplog: py
     connections = [broker.client.connection_pool.get_connection() for _ in range(4)]
     for connection in connections:
         broker.client.connection_pool.release(connection)
-    ours.client.config_set("maxclients", int(ours.client.info("clients")["connected_clients"]))
+    # Whoever looked whether the server is up may not be forgotten yet.
+    wait_until(lambda: ours.client.info("clients")["connected_clients"] == 1 + len(connections), 20, "our connections alone")
+    ours.client.config_set("maxclients", 1 + len(connections))
     ours.worker(broker)
+    wait_until(lambda: "is polled, because waiting for its messages failed" in caplog.text, 20, "the refusal")
     actor.send("x")
     wait_until(lambda: ours.seen == ["x"], 20, "the message")
     ours.client.config_set("maxclients", 1000)
-    assert "is polled, because waiting for its messages failed" in caplog.text
 
 
 def test_an_idle_worker_calls_redis_less_often_than_it_would_poll(ours: Bench) -> None:
@@ -102,15 +108,16 @@ def test_an_idle_worker_calls_redis_less_often_than_it_would_poll(ours: Bench) -
     ours.actor(broker)
     ours.worker(broker, timeout=500)
     wait_until_listening(ours)
-    before = calls(ours.client, "blmove") + calls(ours.client, "evalsha")
-    end = time.monotonic() + 5
-    wait_until(lambda: time.monotonic() > end, 10, "some seconds")
+    before, began = calls(ours.client, "blmove") + calls(ours.client, "evalsha"), time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 5, 30, "some seconds")
+    made = calls(ours.client, "blmove") + calls(ours.client, "evalsha") - before
     # Dramatiq: two polls of two queues every 375 ms. Here the queue of delayed messages alone is polled.
-    assert calls(ours.client, "blmove") + calls(ours.client, "evalsha") - before < 5 / 0.375 + 6
+    assert made < (time.monotonic() - began) / 0.375 + 6
 
 
 @pytest.mark.parametrize("timeout", [100, IDLE])
-def test_a_waiting_worker_stops_at_once(ours: Bench, timeout: int) -> None:
+def test_a_waiting_worker_stops_at_once(ours: Bench, timeout: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.broker.worker_queue.CALL", 60.0)  # no call ends by itself meanwhile
     broker = ours.broker()
     consumer = broker.consume(QUEUE, timeout=timeout)
     stopped = threading.Event()
@@ -123,7 +130,7 @@ def test_a_waiting_worker_stops_at_once(ours: Bench, timeout: int) -> None:
     thread.start()
     wait_until_listening(ours)
     broker.emit_before("worker_shutdown", dramatiq.Worker(broker))
-    wait_until(lambda: blocked(ours.client) == 0, SOON, "the wait to end")
+    wait_until(lambda: blocked(ours.client) == 0, 10, "the wait to end")
     stopped.set()
     thread.join(SOON)
     assert not thread.is_alive()
@@ -145,7 +152,7 @@ def test_a_lost_bell_is_polled_for_meanwhile_and_comes_back(ours: Bench, monkeyp
 
 def test_a_stalled_redis_is_a_lost_connection_and_keeps_no_worker_from_stopping(ours: Bench, restarts_soon: None) -> None:
     with RedisProxy(ours.valkey.path) as proxy:
-        url = f"{proxy.url}?socket_timeout=0.3"
+        url = f"{proxy.url}?socket_timeout=1"
         broker = ours.broker(url=url)
         actor = ours.actor(broker)
         worker = ours.worker(broker)
@@ -155,7 +162,7 @@ def test_a_stalled_redis_is_a_lost_connection_and_keeps_no_worker_from_stopping(
         actor_of_another.enqueue(actor.message("x"))
         wait_until(lambda: ours.seen == ["x"], 20, "it to come over new connections")
         with ours.valkey.stalled():
-            assert ours.stop(worker) < 10
+            assert ours.stop(worker, timeout=60_000) < 40, "not when it is given up"
         proxy.release()
 
 
@@ -166,14 +173,15 @@ def test_acknowledgements_go_together_and_none_is_older_than_a_moment(ours: Benc
     gated.send("x")
     for number in range(500):
         actor.send(number)
-    before = calls(ours.client, "srem"), calls(ours.client, "hdel")
+    before, began = (calls(ours.client, "srem"), calls(ours.client, "hdel")), time.monotonic()
     ours.worker(broker, threads=4)
     wait_until(lambda: len(ours.seen) == 500, 20, "all messages")
     # One still runs, so nothing is idle: age alone sends the last of them.
     wait_until(lambda: ours.stored() == 1, SOON, "them to be acknowledged", interval=0.005)
     removed, deleted = calls(ours.client, "srem") - before[0], calls(ours.client, "hdel") - before[1]
     assert removed == 500
-    assert deleted < 100
+    # By the hundred where they come fast; where they come slowly, no more often than they grow old.
+    assert deleted < max(100, (time.monotonic() - began) / LONGEST_AGE + 10)
     gate.open()
     ours.wait_until_empty()
     assert ours.fetched(broker) == set()
@@ -233,8 +241,15 @@ def test_what_goes_back_goes_to_the_head_in_its_order(ours: Bench) -> None:
     order = ours.waiting()
     worker = ours.worker(broker, threads=1)
     wait_until(lambda: gate.entered and len(ours.waiting()) < 40, 20, "some to be fetched")
-    threading.Timer(0.2, gate.open).start()
+
+    def open_once_it_stops() -> None:
+        wait_until(lambda: not any(thread.running for thread in worker.workers), 20, "the order to stop")
+        gate.open()
+
+    opener = threading.Thread(target=open_once_it_stops)
+    opener.start()
     ours.stop(worker)
+    opener.join()
     assert ours.waiting() == order[-len(ours.waiting()) :]
     assert len(ours.waiting()) == 40 - len(ours.seen)
 
@@ -253,13 +268,25 @@ def test_priorities_do_not_change_the_order_of_what_goes_back(ours: Bench) -> No
     assert ours.fetched(broker) == set()
 
 
-def test_delayed_messages_that_dramatiq_forgot_after_an_error_come_again(ours: Bench, restarts_soon: None) -> None:
+def test_delayed_messages_that_dramatiq_forgot_after_an_error_come_again(
+    ours: Bench, restarts_soon: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, ahead = dramatiq.worker.current_millis, [0]
+    monkeypatch.setattr(dramatiq.worker, "current_millis", lambda: real() + ahead[0])
     broker = ours.broker()
     actor = ours.actor(broker)
     ours.worker(broker)
-    actor.send_with_options(args=("later",), delay=3_000)
+    actor.send_with_options(args=("later",), delay=600_000)
     wait_until(lambda: ours.fetched(broker, f"{QUEUE}.DQ"), 20, "it to be fetched")
-    ours.client.client_kill_filter(skipme=True, _type="normal")
+
+    def forgotten() -> bool:
+        """Kill all connections: whether the one that this consumer takes next was among them depends on the others."""
+        ours.client.client_kill_filter(skipme=True, _type="normal")
+        errors = [record for record in caplog.records if "encountered a connection error" in record.message]
+        return any(record.name.endswith(f"ConsumerThread({QUEUE}.DQ)") for record in errors)
+
+    wait_until(forgotten, 20, "an error of the consumer of delayed messages", interval=0.1)
+    ahead[0] = 600_000
     wait_until(lambda: ours.seen == ["later"], 20, "it to come")
     ours.wait_until_empty()
 

@@ -174,7 +174,8 @@ def test_two_who_retry_and_one_who_deletes_at_once_share_them(shared_valkey: Val
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
+        assert not thread.is_alive()
 
     payloads = [message["args"][0] for message in waiting(client)]
     assert len(payloads) == len(set(payloads)) == sum(retried)
@@ -259,10 +260,10 @@ def test_what_a_real_worker_gives_up_is_processed_after_a_retry(
     project.run("app", **environ).ready()
     client = shared_valkey.client()
     dead = DeadLetters(client, "dramatiq")
-    wait_until(lambda: client.zcard("dramatiq:trades.XQ") == 3, 30, "dead letters")
+    wait_until(lambda: client.zcard("dramatiq:trades.XQ") == 3, 60, "dead letters")
     letters = list(dead.scan())
     assert {letter.cause for letter in letters} == {cause}
-    assert not client.exists("dramatiq:trades", "dramatiq:trades.msgs")
+    wait_until(lambda: not client.exists("dramatiq:trades", "dramatiq:trades.msgs"), 20, "the end of what was tried before")
 
     (project.folder / "broken").unlink()
     assert dead.retry("trades", [letter.id for letter in letters]) == 3

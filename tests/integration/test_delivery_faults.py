@@ -70,7 +70,7 @@ def test_a_crash_of_a_redis_that_writes_ahead_loses_nothing(make_valkey: Callabl
 
 
 def test_an_outage_is_told_and_so_is_its_end(valkey: Valkey) -> None:
-    with publishing(valkey.url, pace=PACE) as feed:
+    with publishing(valkey.url) as feed:
         feed.put("before")
         feed.emptied()
         valkey.kill()
@@ -185,6 +185,7 @@ def test_a_drain_without_redis_ends_in_time_and_says_what_is_left(valkey: Valkey
 def test_a_drain_into_a_full_queue_ends_in_time(shared_valkey: Valkey) -> None:
     with publishing(shared_valkey.url, limits=Limits(high=10, low=5)) as feed:
         feed.put_numbers(1, 30)
+        wait_until(lambda: feed.publisher.enqueued == 10, 20, "a full queue")
         assert not feed.drain(0.5)
     assert payloads(shared_valkey.client()) == numbers(10)
     assert feed.backlog.save(keeps=False).lost == 20

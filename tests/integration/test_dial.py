@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 Result = TypeVar("Result")
 
 #: No step of these tests needs as long as that; it is a bound against hanging, not a measure.
-SOON = 5.0
+SOON = 20.0
 
 
 @contextmanager
@@ -82,6 +82,15 @@ def timed(call: Callable[[], Result]) -> tuple[Result, float]:
     return call(), time.monotonic() - began
 
 
+def timed_out(url: str, seconds: float, clock: Callable[[], float]) -> OpenTimedOut:
+    """Return how a dial ends whose deadline is over by this clock."""
+    wakeup = Wakeup()
+    with pytest.raises(OpenTimedOut) as raised:
+        connect(feed_settings(url, open_timeout=seconds), url, {}, wakeup=wakeup, stopping=lambda: False, clock=clock).abort()
+    wakeup.close()
+    return raised.value
+
+
 # One deadline
 
 
@@ -95,29 +104,39 @@ def test_slow_dns_ends_at_the_deadline(stalled_dns: list[str]) -> None:
 def test_attempts_share_one_abandoned_lookup(stalled_dns: list[str]) -> None:
     for _ in range(5):
         dial_error(OpenTimedOut, "ws://slow.example/", open_timeout=0.05)
+        wait_until(lambda: stalled_dns, 10.0, what="the lookup's thread")
 
     assert stalled_dns == ["slow.example"]
 
 
 def test_a_silent_address_ends_at_the_deadline() -> None:
     with unaccepted() as port:
-        error, lasted = timed(lambda: dial_error(OpenTimedOut, f"ws://127.0.0.1:{port}/", open_timeout=0.5))
+        error, lasted = timed(lambda: dial_error(OpenTimedOut, f"ws://127.0.0.1:{port}/", open_timeout=3.5))
 
-    assert error == OpenTimedOut("tcp", 0.5)
+    assert error == OpenTimedOut("tcp", 3.5), "what comes before takes no time to speak of"
     assert lasted < SOON
 
 
 @pytest.mark.parametrize(("scheme", "step"), [("ws", "upgrade"), ("wss", "tls")])
 def test_a_server_that_accepts_and_says_nothing_ends_at_the_deadline(scheme: str, step: str) -> None:
-    with RawServer(_listen) as server:
-        error, lasted = timed(lambda: dial_error(OpenTimedOut, f"{scheme}://127.0.0.1:{server.port}/", open_timeout=0.3))
+    ahead = [0.0]
 
-    assert error == OpenTimedOut(step, 0.3)
+    def handler(connection: socket.socket) -> None:
+        connection.recv(1)  # the step has begun
+        ahead[0] = 60.0
+        _listen(connection)
+
+    with RawServer(handler) as server:
+        error, lasted = timed(
+            lambda: timed_out(f"{scheme}://127.0.0.1:{server.port}/", 60.0, lambda: time.monotonic() + ahead[0])
+        )
+
+    assert error == OpenTimedOut(step, 60.0)
     assert lasted < SOON
 
 
 def test_the_steps_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, wakeup = ManualClock(), Wakeup()
+    clock = ManualClock()
     real = socket.getaddrinfo
 
     def getaddrinfo(*args: object) -> object:
@@ -131,25 +150,20 @@ def test_the_steps_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(resolve.socket, "getaddrinfo", getaddrinfo)
     with RawServer(handler) as server:
-        url = f"ws://127.0.0.1:{server.port}/"
-        with pytest.raises(OpenTimedOut) as raised:
-            connect(feed_settings(url, open_timeout=10.0), url, {}, wakeup=wakeup, stopping=lambda: False, clock=clock)
-    wakeup.close()
-
-    assert raised.value == OpenTimedOut("upgrade", 10.0)
+        assert timed_out(f"ws://127.0.0.1:{server.port}/", 10.0, clock) == OpenTimedOut("upgrade", 10.0)
 
 
 # The stop
 
 
-def stop_during(url: str, underway: Callable[[], bool], *, wake: bool, **settings: object) -> tuple[EndReason, float]:
+def stop_during(url: str, underway: Callable[[], bool], *, wake: bool) -> tuple[EndReason, float]:
     """Dial, stop once ``underway()``, and return how the dial ended and how long after the stop."""
     stopping, wakeup = threading.Event(), Wakeup()
     outcome: list[tuple[EndReason, float]] = []
 
     def dial() -> None:
         try:
-            connect(feed_settings(url, **settings), url, {}, wakeup=wakeup, stopping=stopping.is_set).abort()
+            connect(feed_settings(url, open_timeout=60.0), url, {}, wakeup=wakeup, stopping=stopping.is_set).abort()
         except EndReason as reason:
             outcome.append((reason, time.monotonic()))
 
@@ -176,7 +190,7 @@ def test_a_stop_interrupts_dns(stalled_dns: list[str], wake: bool) -> None:
     reason, after = stop_during("ws://slow.example/", lambda: bool(stalled_dns), wake=wake)
 
     assert reason == Stopped()
-    assert after < 2.0
+    assert after < SOON
 
 
 @pytest.mark.parametrize("wake", [True, False])
@@ -193,7 +207,7 @@ def test_a_stop_interrupts_tls_and_the_upgrade(scheme: str, wake: bool) -> None:
         reason, after = stop_during(f"{scheme}://127.0.0.1:{server.port}/", heard.is_set, wake=wake)
 
     assert reason == Stopped()
-    assert after < 2.0
+    assert after < SOON
 
 
 def test_a_stop_before_the_dial_dials_nothing() -> None:
@@ -223,9 +237,10 @@ def test_a_wakeup_that_is_no_stop_is_kept_for_who_waits_next() -> None:
 
 
 def test_a_refused_connection_names_address_and_reason() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
         port = unused.getsockname()[1]
-    error = dial_error(DialFailed, f"ws://127.0.0.1:{port}/?token=secret")
+        error = dial_error(DialFailed, f"ws://127.0.0.1:{port}/?token=secret")
 
     assert error == DialFailed("tcp", f"127.0.0.1 port {port}: Connection refused")
 
@@ -239,11 +254,11 @@ def test_a_name_that_does_not_resolve_is_named(host: str) -> None:
 
 
 def test_an_address_that_refuses_or_is_silent_costs_little_when_another_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    with unaccepted() as silent, websockets_server() as port, socket.create_server(("127.0.0.1", 0)) as unused:
+    with unaccepted() as silent, websockets_server() as port, socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
         refusing = unused.getsockname()[1]
-        unused.close()
         resolving(monkeypatch, ("127.0.0.1", refusing), ("127.0.0.1", silent), ("127.0.0.1", port))
-        with dialled("ws://three.example/", open_timeout=10.0) as transport:
+        with dialled("ws://three.example/", open_timeout=30.0) as transport:
             transport.send(["hello"], 5.0)
             assert receive_until(transport, 1) == ["hello"]
 

@@ -156,14 +156,14 @@ def test_the_formula_holds_for_real_processes(project: Any, make_valkey: Any) ->
                 nonlocal highest, files
                 highest = max(highest, connected())
                 files = max(files, len(os.listdir(f"/proc/{supervisor.pid}/fd")))
-                return client.llen("dramatiq:ticks") > what
+                return all(client.llen(f"dramatiq:{name}") > what for name in names)
 
-            wait_until(lambda: grown(2000), 30, "messages", interval=0.02)
+            wait_until(lambda: grown(2000), 60, "messages of every feed", interval=0.02)
             most = connection_plan(settings, 1, 0).a_supervisor
             assert most - 4 <= highest <= most, (highest, most)
             assert files <= files_needed(settings), (files, files_needed(settings))
             assert supervisor.stop() == 0
-    wait_until(lambda: connected() == 0, 10, "the end of its connections")
+    wait_until(lambda: connected() == 0, 30, "the end of its connections")
     project.run("workers", REDIS_URL=server_redis.url, FEEDS_FILE=str(folder / "feeds.toml")).ready()
     most, highest = connection_plan(settings, 0, 1).a_worker, 0
     deadline = time.monotonic() + 30

@@ -301,12 +301,15 @@ def test_a_full_backlog_stops_reading_and_nothing_is_lost():
             client.send(str(number))
 
     with ScriptedServer(script) as server:
-        feed = RunningFeed(server.url, heartbeat={"interval": 0.2, "text": "hb"}, idle_timeout=0.5)
+        feed = RunningFeed(server.url, heartbeat={"interval": 20, "text": "hb"}, idle_timeout=60, ping_interval=0)
         feed.sink.room = lambda: room or not feed.payloads
         room = False
         with feed:
             feed.wait_for(lambda: feed.status.shown(10) == "BLOCKED", "the block")
-            server.wait_until(lambda: sum(frame.payload == "hb" for frame in server.recordings[0].frames) >= 4, "heartbeats")
+            for number in range(1, 6):  # longer than idle_timeout together
+                feed.pass_time(20)
+                server.wait_until(lambda number=number: len(server.recordings[0].texts) >= number, "a heartbeat")
+            assert set(server.recordings[0].texts) == {"hb"}
             assert feed.payloads == ["first"]
             room = True
             feed.wake()

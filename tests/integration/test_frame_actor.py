@@ -24,6 +24,9 @@ from tests.support.workers_process import Project
 TOP = '[workers]\nactors = ["shop.actors"]\n'
 BATCHES = "batch = { size = 100 }\n"
 
+#: No deadline that a busy machine could miss: what is sent on a connection that is then lost comes no more.
+PATIENT = "open_timeout = 60\nping_interval = 0\n"
+
 #: Writes down what each call got: payload, number, how many shared the message, how often it had been tried.
 ACTORS = """
     import json
@@ -61,7 +64,7 @@ def client(shared_valkey: Valkey) -> redis.Redis:
 
 def shop(project: Project, url: str, extra: str, retries: int = 1) -> str:
     """Write a project of a user; return its feeds file."""
-    feeds = feeds_toml(url, extra=extra, top=TOP + "[queues.trades]\nhigh_watermark = 10_000_000\n")
+    feeds = feeds_toml(url, extra=PATIENT + extra, top=TOP + "[queues.trades]\nhigh_watermark = 10_000_000\n")
     project.write("feeds.toml", feeds)
     project.write("shop/__init__.py", "")
     project.write("shop/actors.py", ACTORS.format(results=str(project.folder / "results"), retries=retries))

@@ -32,7 +32,7 @@ def test_the_server_tells_of_itself(make_valkey: Any) -> None:
     assert facts.connected >= 1
     assert found.connections is not None
     assert sum(found.connections.values()) >= 1
-    assert abs(found.ahead) < 5
+    assert abs(found.ahead) < 60
     assert found.walked_all
 
 
@@ -81,8 +81,8 @@ def test_the_clock_of_each_process_is_judged_by_when_its_snapshot_expires(
     found = look(client)
 
     assert set(found.clocks) == {"supervisor web.1:7", "worker web.2:9"}
-    assert abs(found.clocks["supervisor web.1:7"]) < 1
-    assert abs(found.clocks["worker web.2:9"] + 100) < 1
+    assert abs(found.clocks["supervisor web.1:7"]) < 5
+    assert abs(found.clocks["worker web.2:9"] + 100) < 5
     assert (found.supervisors, found.worker_processes) == (1, 1)
 
 

@@ -128,7 +128,7 @@ class Pipeline:
         for start in range(first, last + 1, batch):
             self.put(*range(start, min(start + batch, last + 1)))
 
-    def emptied(self, timeout: float = 30.0) -> None:
+    def emptied(self, timeout: float = 60.0) -> None:
         """Wait until everything is confirmed."""
         wait_until(
             lambda: len(self.backlog) == 0, timeout, f"an empty backlog (it holds {len(self.backlog)}; {self.events[-3:]})"

@@ -1,8 +1,9 @@
 """A run of `dev` with stand-ins for supervisor and workers, as a process of its own.
 
 The stand-ins speak the real contract (snapshots in Redis, messages in Dramatiq's keys, SIGTERM) and misbehave as FAKE_INGEST and
-FAKE_WORKER say: ``deaf`` (ignores SIGTERM), ``crash`` (exits with 3 after a second), ``lose`` (forgets every second message),
-``idle`` (takes nothing). FAKE_SERVER says what the server cannot have: its port (``taken``) or its directory (``homeless``).
+FAKE_WORKER say: ``deaf`` (ignores SIGTERM), ``crash`` (exits with 3 a second after both are up), ``lose`` (forgets every second
+message), ``idle`` (takes nothing). The SECONDS count from when both are up, however long that takes. FAKE_SERVER says what the
+server cannot have: its port (``taken``) or its directory (``homeless``).
 
 Usage: python -m tests.support.dev_driver DIRECTORY [SECONDS]
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ingest.clock import monotonic
 from ingest.tools.dev import embedded
 from ingest.tools.dev import run as run_module
 from ingest.tools.dev.plan import Plan
@@ -36,12 +38,20 @@ def stop(*_):
     global stopping
     stopping = mode != "deaf"
 signal.signal(signal.SIGTERM, stop)
-began = time.monotonic()
+def up():
+    print(f"{NAME} is up", flush=True)
+    open(f"{NAME}.up", "w").close()
+both_up = None
+def crashes():
+    global both_up
+    if both_up is None and os.path.exists("ingest.up") and os.path.exists("worker.up"):
+        both_up = time.monotonic()
+    return mode == "crash" and both_up is not None and time.monotonic() - both_up > 1
 """
 
 FAKE_INGEST = (
     """
-VARIABLE = "FAKE_INGEST"
+NAME, VARIABLE = "ingest", "FAKE_INGEST"
 """
     + _COMMON
     + """
@@ -51,7 +61,7 @@ def publish(final=False):
             "queue": "trades", "backlog": 0, "last_reason": None}
     queues = {"trades": {"depth": client.llen("dramatiq:trades"), "dead": 0}}
     publish_status(client, "dramatiq", "supervisor", identity, {"feeds": {"trades": feed}, "queues": queues}, final)
-print("ingest is up", flush=True)
+up()
 while not stopping:
     count += 1
     if mode != "lose" or count % 2:
@@ -59,7 +69,7 @@ while not stopping:
         client.rpush("dramatiq:trades", str(count))
     if count % 10 == 1:
         publish()
-    if mode == "crash" and time.monotonic() - began > 1:
+    if crashes():
         sys.exit(3)
     time.sleep(0.01)
 publish(final=True)
@@ -69,7 +79,7 @@ print("ingest drained", flush=True)
 
 FAKE_WORKER = (
     """
-VARIABLE = "FAKE_WORKER"
+NAME, VARIABLE = "worker", "FAKE_WORKER"
 """
     + _COMMON
     + """
@@ -79,7 +89,7 @@ count, told = 0, 0.0
 def publish(final=False):
     feed = {"processed": count, "failed": 0, "lag_ms": {"p50": 1.5, "p99": 7.0}}
     publish_status(client, "dramatiq", "worker", identity, {"feeds": {"trades": feed}}, final)
-print("worker is up", flush=True)
+up()
 while not stopping:
     taken = client.lpop("dramatiq:trades") if mode != "idle" else None
     if taken is not None:
@@ -88,7 +98,7 @@ while not stopping:
     if time.monotonic() - told > 0.1:
         told = time.monotonic()
         publish()
-    if mode == "crash" and time.monotonic() - began > 1:
+    if crashes():
         sys.exit(3)
     time.sleep(0.002)
 child.terminate()
@@ -99,11 +109,26 @@ print("worker stopped", flush=True)
 )
 
 
+class RunClock:
+    """The run's clock: it stands until both stand-ins are up, so that a slow start costs a run nothing of its time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._awaited = [directory / "ingest.up", directory / "worker.up"]
+        self._began: float | None = None
+
+    def __call__(self) -> float:
+        if self._began is None and all(path.exists() for path in self._awaited):
+            self._began = monotonic()
+        return monotonic() - self._began if self._began is not None else 0.0
+
+
 def main(directory: Path, seconds: float | None) -> int:
     """Write the stand-ins and run them."""
     for name, text in (("fake_ingest.py", FAKE_INGEST), ("fake_worker.py", FAKE_WORKER)):
         (directory / name).write_text(text)
-    run_module.EMPTYING = 1.0
+    run_module.monotonic = RunClock(directory)
+    if os.environ.get("FAKE_WORKER") == "idle":
+        run_module.EMPTYING = 1.0
     occupied = socket.create_server(("127.0.0.1", 0))
     server = embedded.prepare(tcp=False)
     if os.environ.get("FAKE_SERVER") == "taken":

@@ -6,6 +6,7 @@ from functools import partial
 from threading import Event as Flag
 from threading import Thread
 
+from ingest.clock import monotonic
 from ingest.connection.callbacks import SessionMaker
 from ingest.connection.feed import AlwaysLeads, Feed, policy_of
 from ingest.connection.session import Session
@@ -34,12 +35,14 @@ class RunningFeed:
         self.status = FeedStatus(self.settings.label, self.events.append)
         self._wakeup = Wakeup()
         self._stop = Flag()
+        #: Seconds by which the feed's clock is ahead of the real one: deadlines pass without waiting for them.
+        self.ahead = 0.0
         self.sink.wake = self._wakeup.set
         maker = SessionMaker(self.settings, session, headers_function, subscribe_function)
         self.feed = Feed(
             self.settings, maker, policy_of(self.settings, maker, retry_function), self.sink, self.status,
             dial=partial(connect, self.settings, wakeup=self._wakeup, stopping=self._stop.is_set),
-            wakeup=self._wakeup, stopping=self._stop.is_set, lead=AlwaysLeads("p"),
+            wakeup=self._wakeup, stopping=self._stop.is_set, lead=AlwaysLeads("p"), clock=lambda: monotonic() + self.ahead,
         )  # fmt: skip
         self.thread = Thread(target=self.feed.run, name="feed-trades")
 
@@ -50,13 +53,18 @@ class RunningFeed:
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
 
-    def wait_for(self, condition, what, timeout=15.0):
+    def wait_for(self, condition, what, timeout=30.0):
         wait_until(condition, timeout=timeout, what=what)
 
     def wake(self):
         self._wakeup.set()
 
-    def stop(self, timeout=15.0):
+    def pass_time(self, seconds):
+        """Let so much time pass for the feed."""
+        self.ahead += seconds
+        self.wake()
+
+    def stop(self, timeout=30.0):
         self._stop.set()
         self._wakeup.set()
         self.thread.join(timeout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +59,8 @@ class MakeRun:
     def parts(self) -> dict[str, Process]:
         """Return the processes by name: of several with the same command line (Dramatiq's), the first."""
         running = sorted(marked(self.mark), key=lambda process: process.pid)
-        return {name: next(p for p in running if text in p.command) for name, text in PARTS.items()}
+        found = {name: next((p for p in running if text in p.command), None) for name, text in PARTS.items()}
+        return {name: process for name, process in found.items() if process is not None}
 
     def children_of(self, parent: Process) -> list[Process]:
         return [process for process in marked(self.mark) if process.parent == parent.pid]
@@ -69,12 +72,20 @@ class MakeRun:
         return directory
 
     def until_nothing_is_left(self) -> None:
-        wait_until(lambda: not marked(self.mark), 45.0, "the end of every process")
+        wait_until(lambda: not marked(self.mark), 60.0, "the end of every process")
 
     def numbers(self) -> dict[str, int]:
         """Return the last line."""
         [last] = [line for line in self.said if line.startswith("frames=")]
         return {name: int(value) for name, value in (part.split("=") for part in last.split())}
+
+    def left_over(self) -> int:
+        """Return how many messages the last lines say are still in the queues, or dead letters."""
+        return sum(int(found[1]) for line in self.said if (found := re.match(r"dev: (\d+) messages: ", line)))
+
+    def stop(self) -> None:
+        """Ask for an orderly end, as a platform does, and let make say what became of it."""
+        os.kill(self.parts()["dev"].pid, signal.SIGTERM)
 
     def close(self) -> None:
         """End it in order, so that it tidies up; kill what a failed test has left."""

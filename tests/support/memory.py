@@ -49,7 +49,7 @@ class MemorySampler:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
-        self._thread.join(5)
+        self._thread.join(30)
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval):

@@ -67,7 +67,7 @@ class Consumer:
         """The last number; 0 if none has come."""
         return self.numbers[-1] if self.numbers else 0
 
-    def wait_for(self, count: int, timeout: float = 30.0) -> None:
+    def wait_for(self, count: int, timeout: float = 60.0) -> None:
         """Wait until so many numbers have come."""
         wait_until(
             lambda: len(self.numbers) >= count or self._error, timeout, f"{count} numbers (came: {len(self.numbers)})", 0.05

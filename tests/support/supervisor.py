@@ -51,7 +51,7 @@ class SupervisorProcess:
     def log(self) -> str:
         return self._log.read_text()
 
-    def wait_for_log(self, text: str, timeout: float = 20.0) -> None:
+    def wait_for_log(self, text: str, timeout: float = 60.0) -> None:
         wait_until(lambda: text in self.log or self._process.poll() is not None, timeout, f"{text!r} in the log")
         assert text in self.log, self.log
 
@@ -66,10 +66,10 @@ class SupervisorProcess:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         return self._process.wait(timeout)
 
-    def stop(self, timeout: float = 30.0) -> int:
+    def stop(self, timeout: float = 60.0) -> int:
         """SIGTERM, and the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ingest.clock import Deadline
 from ingest.tools.dev.groups import Group
-from ingest.tools.dev.watchdog import LEFTOVER, Watchdog
+from ingest.tools.dev.watchdog import LEFTOVER, Watchdog, wait_for
 
 #: Told of every line that a process says: its name, the text.
 Tell = Callable[[str, str], None]
@@ -114,6 +114,7 @@ class Crew:
             group.sweep(signal.SIGTERM)
             self.wait(lambda: not group.alive, max(LEFTOVER, deadline.remaining()))
         group.sweep(signal.SIGKILL)
+        wait_for(lambda: not group.alive, LEFTOVER)  # also in a hurry: on a busy machine even a killed process ends later
         return self._dismiss(group, asked=not unasked, killed=killed)
 
     def close(self) -> list[Ended]:

@@ -29,6 +29,8 @@ READING_EVERY = 1.0
 START_TIMEOUT = 20.0
 #: Seconds that the workers get to empty the queues once nothing new comes.
 EMPTYING = 10.0
+#: How often the server is asked for what everything is judged by; each question has its own time-out.
+LAST_ATTEMPTS = 3
 #: Seconds that each process gets when there is no server any more to which it could hand over anything.
 GRACE_WITHOUT_SERVER = 3.0
 
@@ -130,8 +132,7 @@ class Run:
         if self._crew.running("worker") and self._server_runs():
             self._crew.wait(lambda: self._crew.fallen() != [] or self._empty(), EMPTYING)
         self._dismiss("worker")  # then: the queue is empty, or there is nobody to empty it
-        self._read()
-        left = self._readings.left(self._queues()) if self._plan.embedded else None
+        left = self._read_last()
         self._dismiss("server")  # last: all others needed it
         self._readings.close()
         self._ended += self._crew.close()
@@ -170,6 +171,17 @@ class Run:
     def _read(self) -> None:
         self._progress.take(self._readings.snapshots())
         self._read_at = monotonic()
+
+    def _read_last(self) -> Left | None:
+        """Read the last words, and on a server of our own what is left; one too slow to answer at once is asked again."""
+        for _ in range(LAST_ATTEMPTS):
+            self._read()
+            left = self._readings.left(self._queues()) if self._plan.embedded else None
+            answered = left is not None or self._plan.embedded is None
+            told = all(self._progress.final(kind) for kind in ("supervisor", "worker"))
+            if (answered and told) or self._wishes.hurry.is_set() or not self._server_runs():
+                break
+        return left
 
     def _empty(self) -> bool:
         left = self._readings.left(self._queues())
