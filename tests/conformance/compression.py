@@ -67,13 +67,13 @@ MAKERS: dict[str, Callable[[random.Random, list[str]], bytes]] = {
 
 
 def messages(kind: str, opcode: int, size: int) -> Iterator[bytes]:
-    """Yield what a case sends: pieces of the corpus, again and again; of text only whole characters."""
-    corpus = sample(kind) * (size // len(sample(kind)) + 2)
-    around = len(sample(kind))
+    """Yield what a case sends: pieces of the corpus, again and again; of text so many characters, as the list counts it."""
+    around = sample(kind) if opcode == BINARY else sample(kind).decode()
+    corpus = around * (size // len(around) + 2)
     for index in range(MESSAGES if FULL else max(2, min(50, BYTES // size))):
-        start = index * size % around
+        start = index * size % len(around)
         piece = corpus[start : start + size]
-        yield piece if opcode == BINARY else piece.decode("utf-8", "ignore").encode()
+        yield piece if isinstance(piece, bytes) else piece.encode()
 
 
 def compressed(number: str, kind: str, opcode: int, size: int, fragment: int | None, answer: str) -> Case:

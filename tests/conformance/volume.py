@@ -8,7 +8,8 @@ from tests.conformance.case import Case, Round
 from tests.support.frames import BINARY, TEXT, cut, fragments, frame
 
 KIB, MIB = 1 << 10, 1 << 20
-PATTERNS = {TEXT: "*ä€😀".encode(), BINARY: b"\x00\xfe\xff\x80"}
+#: Of sixteen bytes, which all sizes are multiples of; fragments and writes cut the text's characters.
+PATTERNS = {TEXT: "*ä€😀ß₤*".encode(), BINARY: b"\x00\xfe\xff\x80" * 4}
 
 SIZES = (64 * KIB, 256 * KIB, MIB, 4 * MIB, 8 * MIB, 16 * MIB)
 FRAGMENTS = (64, 256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB)
@@ -17,9 +18,8 @@ ECHOES = (0, 16, 64, 256, 1024, 4096)
 
 
 def payload(opcode: int, size: int) -> bytes:
-    """Return a message of this kind and size; sizes are multiples of the pattern's, or nothing."""
-    pattern = PATTERNS[opcode]
-    return (pattern * (size // len(pattern) + 1))[: size // len(pattern) * len(pattern)]
+    """Return a message of this kind and size."""
+    return PATTERNS[opcode] * (size // 16)
 
 
 def volume(number: str, opcode: int, size: int, *, fragment: int = 0, chop: int = 1 << 18, count: int = 1) -> Case:
