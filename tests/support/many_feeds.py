@@ -82,7 +82,7 @@ class ManyFeeds:
         for stream in self.streams.values():
             stream.pause()
 
-    def wait_for(self, more: int, timeout: float = 30.0) -> None:
+    def wait_for(self, more: int, timeout: float = 60.0) -> None:
         """Wait until every feed has sent so many more numbers."""
         targets = {name: last + more for name, last in self.sent.items()}
         wait_until(lambda: reached(self.sent, targets), timeout, f"{more} more numbers of every feed (sent: {self.sent})")
@@ -139,7 +139,7 @@ class ManyFeeds:
                     found[message["options"]["frame"]["feed"]] = number_of(message["args"][0])
         return found
 
-    def flows(self, beyond: Mapping[str, int] | None = None, timeout: float = 30.0) -> None:
+    def flows(self, beyond: Mapping[str, int] | None = None, timeout: float = 60.0) -> None:
         """Wait until of every feed a number beyond this one is in its queue."""
         targets = {name: number + 1 for name, number in (beyond or dict.fromkeys(self.streams, 0)).items()}
         wait_until(lambda: reached(self.newest(), targets), timeout, f"numbers of every feed beyond {beyond}", 0.05)

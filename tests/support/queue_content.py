@@ -57,6 +57,7 @@ class Consumer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._error: BaseException | None = None
+        self._taking = False
         self.rate = rate
         self.numbers: list[int] = []
         #: The deepest that the queue was found.
@@ -74,9 +75,12 @@ class Consumer:
         )
         assert self._error is None, self._error
 
-    def until_empty(self, timeout: float = 30.0) -> None:
-        """Wait until nothing is left in the queue."""
-        wait_until(lambda: self._client.llen(self._key) == 0 or self._error, timeout, "an empty queue", 0.05)
+    def until_empty(self, timeout: float = 60.0) -> None:
+        """Wait until nothing is left in the queue, and what was in it is among the numbers."""
+        wait_until(lambda: self._is_empty() or self._error, timeout, "an empty queue", 0.05)
+
+    def _is_empty(self) -> bool:
+        return self._client.llen(self._key) == 0 and not self._taking
 
     def __enter__(self) -> Consumer:
         self._thread.start()
@@ -94,8 +98,10 @@ class Consumer:
             while not self._stop.is_set():
                 rate = self.rate
                 count = 1000 if rate is None else math.ceil(rate * PERIOD)
+                self._taking = True
                 taken = self._take(count) if count else []
                 self.numbers += taken
+                self._taking = False
                 self._stop.wait(0.0 if rate is None and taken else PERIOD)
         except BaseException as error:
             self._error = error
