@@ -8,6 +8,7 @@ import pytest
 from tests.support.fault_feeds import PATIENT, QUEUE
 from tests.support.fleet import NOTING, Fleet, assert_dropped_after
 from tests.support.numbered import NumberedStream, numbered_server
+from tests.support.queue_content import in_both
 from tests.support.redis_proxy import RedisProxy
 from tests.support.waiting import wait_until
 
@@ -70,7 +71,7 @@ def test_lost_replies_a_stop_and_other_sizes_on_the_same_spool(tmp_path, shared_
     assert proxy.lost >= 12
     fault.compared(arrived, stream.connections)
     for connection, end in zip(stream.connections, [*kept, last.kept], strict=True):
-        assert [number for number in arrived if number in set(connection)] == list(range(connection[0], end + 1))
+        assert in_both(arrived, connection) == list(range(connection[0], end + 1))
     assert max(found) == 100, "no full message"
     assert 1 in found
 
@@ -136,7 +137,7 @@ def test_sigkill_loses_what_is_in_memory_and_what_is_told_as_safe_is(tmp_path, s
         assert second.stop() == 0
         arrived = fleet.numbers()
     fault.compared(arrived, stream.connections)
-    first = [number for number in arrived if number in set(stream.connections[0])]
+    first = in_both(arrived, stream.connections[0])
     assert first == list(range(1, len(first) + 1))
     assert len(first) >= member.kept, "what had been handed on was on disk, with a timeout of 0"
 

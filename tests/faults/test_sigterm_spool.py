@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.fleet import NOTING, Fleet, spooling
 from tests.support.numbered import NumberedStream, numbered_server
-from tests.support.queue_content import Consumer
+from tests.support.queue_content import Consumer, in_both
 from tests.support.waiting import wait_until
 
 #: Numbers per second.
@@ -50,7 +50,7 @@ def test_sigterm_with_a_spilled_spool_and_calls_in_flight_exits_with_0_and_the_n
         assert counts(last.last_line)["spooled"] == 0
         arrived, gaps = fleet.numbers(), fleet.gaps()
     fault.compared(arrived, stream.connections)
-    assert [number for number in arrived if number in set(stream.connections[0])] == list(range(1, member.kept + 1))
+    assert in_both(arrived, stream.connections[0]) == list(range(1, member.kept + 1))
     assert [(gap.cause, gap.last_seq) for gap in gaps] == [("restart", member.kept)]
 
 

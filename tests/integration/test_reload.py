@@ -32,7 +32,7 @@ class Counting:
         while True:
             client.send(*[str(self.number + more) for more in range(10)])
             self.number += 10
-            client.listen(0.01)
+            client.listen(0.03)  # so slowly that the queue is not full before a busy machine is through
 
 
 def reload(supervisor, *tables, told="settings_reloaded"):

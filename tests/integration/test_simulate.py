@@ -195,7 +195,7 @@ def test_a_client_that_does_not_read_is_cut_off():
         send_text(sock, request("subscribe", "book", depth=1000))
         with dial(venue.url, ping_interval=None, close_timeout=0.2) as other:  # who is served all the while
             other.send(request("subscribe", "trade"))
-            wait_until(lambda: is_cut(sock), 60, "the one that does not read to be cut off")
+            wait_until(lambda: is_cut(sock), 180, "the one that does not read to be cut off")
             await_message(other, channel="trade")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,9 +91,10 @@ class ManyFeeds:
     # -- the supervisor
 
     def toml(self, *, extra: str = "", top: str = "", connections: int = CONNECTIONS) -> str:
-        """Return the settings; ``extra`` are further keys of every feed, in which ``{name}`` is its name."""
+        """Return the settings; ``extra`` are further keys of every feed (replacing ours), in which ``{name}`` is its name."""
+        replaced = tomllib.loads(extra.format(name=""))
         queues = [f"[queues.{queue}]\nhigh_watermark = 10_000_000\n" for queue in sorted(set(self.queues.values()))]
-        keys = "\n".join(f"{key} = {value}" for key, value in FEED.items() if key != "queue")
+        keys = "\n".join(f"{key} = {value}" for key, value in FEED.items() if key != "queue" and key not in replaced)
         feeds = [
             f'[feeds.{name}]\nurl = "{self.url}{name}"\nqueue = "{queue}"\n{keys}\n{extra.format(name=name)}'
             for name, queue in self.queues.items()

@@ -43,6 +43,12 @@ def numbers_of(messages: Iterable[dict[str, Any]]) -> list[int]:
     return [number_of(each) for payload in payloads for each in (payload if isinstance(payload, list) else [payload])]
 
 
+def in_both(delivered: Iterable[int], sent: Iterable[int]) -> list[int]:
+    """Return the numbers that came of those that were sent, in the order in which they came."""
+    known = set(sent)
+    return [number for number in delivered if number in known]
+
+
 class Consumer:
     """Empties a queue in order, as a single worker would, and keeps the numbers; use as a context manager.
 
