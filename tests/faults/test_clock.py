@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.faked_time import FakedTime
+from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import NOTING, Fleet
 from tests.support.numbered import NumberedStream, numbered_server
 
@@ -56,7 +57,7 @@ def test_a_clock_that_is_set_within_an_outage_leaves_one_record_whose_end_is_not
 
     with (
         numbered_server(stream, stream, refuse) as server,
-        Fleet(tmp_path, shared_valkey, server.url, extra=NOTING, top=TOP) as fleet,
+        Fleet(tmp_path, shared_valkey, server.url, extra=PATIENT + NOTING, top=TOP) as fleet,
     ):
         member = fleet.start(**clock.environ)
         fleet.flows(beyond=RATE // 2)
