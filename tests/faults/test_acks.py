@@ -47,15 +47,15 @@ def test_every_number_that_was_acknowledged_is_in_the_queue_in_the_end_though_th
     ):
         for _ in range(5):
             member, before = fleet.start(), source.acked
-            fault.recovers(lambda before=before: source.acked > before, 20, "an ack of the new process")
-            wait_until(lambda before=before: source.acked > before + MORE, 20, "more acks")
+            fault.recovers(lambda before=before: source.acked > before, 60, "an ack of the new process")
+            wait_until(lambda before=before: source.acked > before + MORE, 60, "more acks")
             fault.begins()
             member.kill()
         assert source.acked > 5 * MORE
         with Consumer(shared_valkey.url) as consumer:
             last, before = fleet.start(), source.acked
-            wait_until(lambda: source.acked > before, 20, "an ack of the last process")
-            wait_until(lambda: consumer.newest > before, 30, "what was acknowledged")
+            wait_until(lambda: source.acked > before, 60, "an ack of the last process")
+            wait_until(lambda: consumer.newest > before, 60, "what was acknowledged")
             assert last.stop() == 0
             consumer.until_empty()
         assert not messages_in(fleet.client)

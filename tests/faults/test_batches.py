@@ -1,14 +1,14 @@
 """Messages that carry many numbers each: lost replies, a stop, another size after the restart, a SIGKILL, a full queue."""
 
 import signal
-import time
 from collections import Counter
 
 import pytest
 
-from tests.support.fault_feeds import QUEUE
+from tests.support.fault_feeds import PATIENT, QUEUE
 from tests.support.fleet import NOTING, Fleet, assert_dropped_after
 from tests.support.numbered import NumberedStream, numbered_server
+from tests.support.queue_content import in_both
 from tests.support.redis_proxy import RedisProxy
 from tests.support.waiting import wait_until
 
@@ -46,7 +46,7 @@ def test_lost_replies_a_stop_and_other_sizes_on_the_same_spool(tmp_path, shared_
         numbered_server(stream) as server,
         Fleet(tmp_path, shared_valkey, server.url) as fleet,
     ):
-        common = NOTING + SMALL + fleet.spooled()
+        common = PATIENT + NOTING + SMALL + fleet.spooled()
         kept = []
         for size in (100, 1, 7):
             member = fleet.start(redis_url=proxy.url, extra=common + batches(size), top=BRIEF + QUEUE)
@@ -55,23 +55,23 @@ def test_lost_replies_a_stop_and_other_sizes_on_the_same_spool(tmp_path, shared_
                 fault.begins()
             for _ in range(3):
                 proxy.losing.set()
-                wait_until(lambda before=proxy.lost: proxy.lost > before, 20, "a lost reply")
+                wait_until(lambda before=proxy.lost: proxy.lost > before, 60, "a lost reply")
                 proxy.losing.clear()
                 fleet.flows(beyond=stream.last)
             proxy.losing.set()
-            wait_until(lambda before=proxy.lost: proxy.lost > before, 20, "a lost reply")
+            wait_until(lambda before=proxy.lost: proxy.lost > before, 60, "a lost reply")
             assert member.stop() == 0
             kept.append(member.kept)
             proxy.losing.clear()
         fault.ends()
         before, last = stream.last, fleet.start(redis_url=proxy.url, extra=common + batches(50))
-        fault.recovered(lambda: fleet.newest() > before, 20, "a number of the last process")
+        fault.recovered(lambda: fleet.newest() > before, 60, "a number of the last process")
         assert last.stop() == 0
         arrived, found = fleet.numbers(), sizes(fleet)
     assert proxy.lost >= 12
     fault.compared(arrived, stream.connections)
     for connection, end in zip(stream.connections, [*kept, last.kept], strict=True):
-        assert [number for number in arrived if number in set(connection)] == list(range(connection[0], end + 1))
+        assert in_both(arrived, connection) == list(range(connection[0], end + 1))
     assert max(found) == 100, "no full message"
     assert 1 in found
 
@@ -83,11 +83,11 @@ def test_a_stop_hands_over_what_was_gathered(tmp_path, shared_valkey, fault):
     fault("SIGTERM with an open batch")
     with (
         numbered_server(stream) as server,
-        Fleet(tmp_path, shared_valkey, server.url, extra=NOTING + batches(10_000, 30)) as fleet,
+        Fleet(tmp_path, shared_valkey, server.url, extra=PATIENT + NOTING + batches(10_000, 30)) as fleet,
     ):
         member = fleet.start()
         stream.wait_for(200)
-        wait_until(lambda: member.read >= 200, 20, "200 numbers read")
+        wait_until(lambda: member.read >= 200, 60, "200 numbers read")
         assert fleet.depth() == 0
         fault.begins()
         assert member.stop() == 0
@@ -102,14 +102,17 @@ def test_a_stop_hands_over_what_was_gathered(tmp_path, shared_valkey, fault):
 def test_a_connection_that_ends_leaves_nothing_behind_to_wait(tmp_path, shared_valkey, fault):
     stream = NumberedStream(rate=500)
     fault("the server cuts a connection with an open batch")
-    with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=batches(10_000, 30)) as fleet:
+    with (
+        numbered_server(stream) as server,
+        Fleet(tmp_path, shared_valkey, server.url, extra=NOTING + batches(10_000, 30)) as fleet,
+    ):
         member = fleet.start()
         stream.wait_for(200)
         stream.pause()
-        time.sleep(0.1)  # what was sent has arrived: the cut is to lose nothing
+        wait_until(lambda: member.read == stream.last, 60, "what was sent to be read: the end is to lose nothing")
         fault.begins()
         stream.hang_up()
-        fault.noticed(lambda: fleet.depth() == 1, 10, "the message")
+        fault.noticed(lambda: fleet.depth() == 1, 60, "the message")
         fault.ends()
         assert fleet.newest() == stream.last
         stream.resume()
@@ -130,11 +133,11 @@ def test_sigkill_loses_what_is_in_memory_and_what_is_told_as_safe_is(tmp_path, s
         member.wait()
         fault.ends()
         before, second = stream.last, fleet.start(extra=extra + batches(3))
-        fault.recovered(lambda: fleet.newest() > before, 20, "a number of the new process")
+        fault.recovered(lambda: fleet.newest() > before, 60, "a number of the new process")
         assert second.stop() == 0
         arrived = fleet.numbers()
     fault.compared(arrived, stream.connections)
-    first = [number for number in arrived if number in set(stream.connections[0])]
+    first = in_both(arrived, stream.connections[0])
     assert first == list(range(1, len(first) + 1))
     assert len(first) >= member.kept, "what had been handed on was on disk, with a timeout of 0"
 

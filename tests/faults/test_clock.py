@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.faked_time import FakedTime
+from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import NOTING, Fleet
 from tests.support.numbered import NumberedStream, numbered_server
 
@@ -28,7 +29,7 @@ def test_a_clock_that_is_set_forward_and_back_an_hour_is_noticed_by_nobody(tmp_p
             clock.set(offset)
             fault.begins()
             before = stream.last
-            fault.recovered(lambda before=before: fleet.newest() > before, 1, "what was sent after it")
+            fault.recovered(lambda before=before: fleet.newest() > before, 60, "what was sent after it")
             stream.wait_for(before + 2 * RATE)  # two seconds: longer than all deadlines and the lease
         assert not standby.leads
         assert [member.stop() for member in (standby, leader)] == [0, 0]
@@ -56,15 +57,15 @@ def test_a_clock_that_is_set_within_an_outage_leaves_one_record_whose_end_is_not
 
     with (
         numbered_server(stream, stream, refuse) as server,
-        Fleet(tmp_path, shared_valkey, server.url, extra=NOTING, top=TOP) as fleet,
+        Fleet(tmp_path, shared_valkey, server.url, extra=PATIENT + NOTING, top=TOP) as fleet,
     ):
         member = fleet.start(**clock.environ)
         fleet.flows(beyond=RATE // 2)
         fault.begins()
         stream.cut()
         before = stream.last
-        fault.recovered(lambda: fleet.newest() > before, 5, "the next connection")
-        fault.noticed(fleet.gaps, 5, "the record")
+        fault.recovered(lambda: fleet.newest() > before, 60, "the next connection")
+        fault.noticed(fleet.gaps, 60, "the record")
         assert member.stop() == 0
         arrived = fleet.numbers()
         (gap,) = fleet.gaps()

@@ -26,12 +26,12 @@ def test_without_a_worker_for_a_million_frames_depth_and_memory_stay_bounded_and
         fault("no worker for 1 000 000 frames", run.memory)
         run.flows()
         fault.begins()
-        fault.noticed(lambda: run.told("feed_blocked "), 20, "the full backlog")
+        fault.noticed(lambda: run.told("feed_blocked "), 60, "the full backlog")
         time.sleep(2)  # how long nobody works, once everything is full
         assert run.depth() == HIGH
         fault.ends()
         consumer.rate = None
-        fault.recovered(lambda: len(consumer.numbers) > HIGH * 3, 10, "what nobody took before")
+        fault.recovered(lambda: len(consumer.numbers) > HIGH * 3, 60, "what nobody took before")
         consumer.wait_for(MILLION, timeout=120)
         assert consumer.deepest == HIGH
         assert run.memory.grown < 150
@@ -64,19 +64,21 @@ def test_a_full_queue_of_two_holds_both_back_and_what_is_in_them_is_a_prefix(tmp
         Consumer(shared_valkey.url) as evens,
     ):
         fault("one of a feed's two queues is full", run.memory)
-        wait_until(lambda: evens.numbers, 20, "the first numbers")
+        wait_until(lambda: evens.numbers, 60, "the first numbers")
         fault.begins()
-        fault.noticed(lambda: run.told("feed_blocked "), 20, "the full backlog")
+        fault.noticed(lambda: run.told("feed_blocked "), 60, "the full backlog")
+        wait_until(lambda: run.client.llen("dramatiq:odd") == 500, 60, "the full queue")
         odd = numbers_in(run.client, "odd")
+        wait_until(lambda: evens.newest >= odd[-1] - 1, 60, "the even numbers before it")
         evens.until_empty()
         assert len(odd) == 500
-        assert odd[-1] - 1 <= evens.numbers[-1] <= odd[-1] + 1, "one queue ran ahead"
+        assert evens.newest <= odd[-1] + 1, "one queue ran ahead"
         assert sorted(odd + evens.numbers) == list(range(1, max(odd[-1], evens.numbers[-1]) + 1))
         with Consumer(shared_valkey.url, "odd") as odds:
             fault.ends()
-            fault.recovered(lambda: evens.numbers[-1] > odd[-1] + 1000, 10, "what was held back")
+            fault.recovered(lambda: evens.newest > odd[-1] + 1000, 60, "what was held back")
             stream.pause()
-            wait_until(lambda: len(evens.numbers) + len(odds.numbers) == stream.newest, 10, "the rest")
+            wait_until(lambda: len(evens.numbers) + len(odds.numbers) == stream.newest, 60, "the rest")
     for arrived in (evens.numbers, odds.numbers):
         assert arrived == sorted(arrived), "out of order"
     fault.compared(sorted(evens.numbers + odds.numbers), stream.connections, whole=[0])
@@ -118,13 +120,13 @@ def test_a_stock_worker_whose_actor_fails_at_a_full_queue_gets_every_retry_and_n
         ) as run,
     ):
         fault("a stock worker's actor fails at a full queue", run.memory)
-        wait_until(lambda: run.told("feed_blocked "), 20, "the full queue")
+        wait_until(lambda: run.told("feed_blocked "), 60, "the full queue")
         fault.begins()
         project.run("app", REDIS_URL=shared_valkey.url)
         failing = range(20, total + 1, 20)
         fault.recovered(lambda: client.zcard(f"{KEY}.XQ") == len(failing), 60, "every message that fails given up by the worker")
-        wait_until(lambda: not any(client.exists(f"dramatiq:{name}") for name in ("trades", "trades.DQ")), 20, "empty queues")
-        wait_until(lambda: not client.exists(f"{KEY}.msgs", f"{KEY}.DQ.msgs"), 20, "no message left")
+        wait_until(lambda: not any(client.exists(f"dramatiq:{name}") for name in ("trades", "trades.DQ")), 60, "empty queues")
+        wait_until(lambda: not client.exists(f"{KEY}.msgs", f"{KEY}.DQ.msgs"), 60, "no message left")
     results = project.results()
     full = [number for number, depth in results if number in failing and depth >= high - 10]
     assert len(full) > len(failing), "the queue was not full when they failed"
@@ -142,7 +144,7 @@ from ingest import Session
 
 class Refusing(JSONEncoder):
     def encode(self, data):
-        if any(int(payload) % 400 == 0 for payload in data.get("args", ())):
+        if any(int(payload) in (1000, 2000, 3000) for payload in data.get("args", ())):
             raise RuntimeError("no such number")
         return super().encode(data)
 
@@ -165,14 +167,14 @@ def test_a_frame_that_the_encoder_refuses_is_a_recorded_drop_and_no_other_is_los
         fault("an encoder that raises", run.memory)
         run.flows()
         fault.begins()
-        fault.noticed(lambda: run.told("message_rejected "), 5, "the refusal in the log")
-        fault.recovered(lambda: run.newest() > 1300, 10, "the numbers after the third")
+        fault.noticed(lambda: run.told("message_rejected "), 60, "the refusal in the log")
+        fault.recovered(lambda: run.newest() > 3100, 60, "the numbers after the third")
         stream.pause()
-        wait_until(lambda: run.newest() == stream.newest, 5, "the last number")
-        gaps = wait_until(lambda: run.gaps("dropped"), 5, "the records")
+        wait_until(lambda: run.newest() == stream.newest, 60, "the last number")
+        gaps = wait_until(lambda: run.gaps("dropped"), 60, "the records")
     found = fault.compared(run.numbers(), stream.connections)
     refused = [tail[0] for tail in found.tails if tail]
-    assert refused == [400, 800, 1200], "a connection ended for something else"
+    assert refused == [1000, 2000, 3000], "a connection ended for something else"
     assert [gap["count"] for gap in gaps] == [1, 1, 1]
     assert run.told("message_rejected ") == 3
 
@@ -196,9 +198,9 @@ def test_a_read_full_of_two_byte_frames_is_taken_whole_and_in_order(tmp_path, sh
         fault(f"{IN_ONE_READ} frames of 2 bytes at once", run.memory)
         run.supervisor.wait_for_log("connection_ready ")
         fault.begins()
-        fault.recovered(lambda: run.depth() > IN_ONE_READ + 100, 20, "the next connection")
+        fault.recovered(lambda: run.depth() > IN_ONE_READ + 100, 60, "the next connection")
         stream.pause()
-        wait_until(lambda: run.newest() == stream.newest, 5, "the last number")
+        wait_until(lambda: run.newest() == stream.newest, 60, "the last number")
         assert run.memory.grown < 150
     messages = messages_in(run.client)
     assert [message["options"]["frame"]["seq"] for message in messages] == list(range(1, len(messages) + 1))
@@ -223,7 +225,7 @@ def test_two_supervisors_of_one_queue_keep_its_rate_within_five_percent_over_ten
         supervising(tmp_path / "two", shared_valkey, second.url, name="two", top=top),
     ):
         fault("two supervisors under one rate limit", one.memory)
-        wait_until(lambda: set(map(_is_of_second, one.numbers())) == {False, True}, 20, "both feeds in the queue")
+        wait_until(lambda: set(map(_is_of_second, one.numbers())) == {False, True}, 60, "both feeds in the queue")
         fault.begins()
         depth, began = one.depth(), time.monotonic()
         time.sleep(10)  # over which the rate is measured

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import pytest
 
 from settings.wire import message_id
+from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import NOTING, Fleet
 from tests.support.numbered import NumberedStream, number_of, numbered_server
 from tests.support.queue_content import numbers_of
@@ -27,7 +28,7 @@ def listed(member_folder, redis_url):
     """Return what ``python -m ingest gaps --json`` prints."""
     environment = {**os.environ, "REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ingest", "gaps", "--json"]
-    done = subprocess.run(command, cwd=member_folder, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, cwd=member_folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -37,16 +38,16 @@ def test_every_disconnect_is_one_record_with_true_ends_and_one_message_in_the_qu
     """... also where Redis stands still from before the disconnect until the feed has long been back."""
     stream = NumberedStream(rate=RATE)
     fault(f"3 disconnects{', each within a stall of Redis' if stalls else ''}")
-    with numbered_server(stream) as server, Fleet(tmp_path, valkey, server.url, extra=NOTING + GAP_ACTOR) as fleet:
+    with numbered_server(stream) as server, Fleet(tmp_path, valkey, server.url, extra=NOTING + GAP_ACTOR + PATIENT) as fleet:
         member = fleet.start()
         for number, verb in enumerate(VERBS, start=1):
             fleet.flows(beyond=stream.last)
             with valkey.stalled() if stalls else nullcontext():
                 fault.begins()
                 getattr(stream, verb)()
-                wait_until(lambda number=number: member.told(" connection_ready ") > number, 5, "the next connection")
+                wait_until(lambda number=number: member.told(" connection_ready ") > number, 60, "the next connection")
                 stream.wait_for(stream.last + RATE // 10)
-            fault.noticed(lambda number=number: len(fleet.gaps()) == number, 5, "the record")
+            fault.noticed(lambda number=number: len(fleet.gaps()) == number, 60, "the record")
         fleet.flows(beyond=stream.last)
         assert member.stop() == 0
         messages, gaps = fleet.messages(), fleet.gaps()
@@ -84,8 +85,8 @@ def test_an_outage_of_many_failed_attempts_is_one_record(tmp_path, shared_valkey
         fault.begins()
         stream.cut()
         before = stream.last
-        fault.recovered(lambda: fleet.newest() > before, 20, "the next connection")
-        fault.noticed(lambda: fleet.gaps(), 5, "the record")
+        fault.recovered(lambda: fleet.newest() > before, 60, "the next connection")
+        fault.noticed(lambda: fleet.gaps(), 60, "the record")
         assert member.stop() == 0
         messages, gaps = fleet.messages(), fleet.gaps()
     frames = [message for message in messages if message["actor_name"] == "handle"]

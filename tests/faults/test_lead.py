@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import KEY, NOTING, Fleet, assert_dropped_after, spooling
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.queue_content import numbers_of
@@ -69,18 +70,26 @@ def test_after_a_sigkill_of_the_leader_the_standby_goes_on_within_the_lease(tmp_
     fault.lost = leader.read - max(came)
 
 
-@pytest.mark.quick
-def test_after_an_orderly_stop_of_the_leader_the_standby_goes_on_within_a_second(tmp_path, shared_valkey, fault):
+@pytest.mark.parametrize(
+    ("within", "patience"),
+    [
+        pytest.param(1, "", id="a second"),
+        pytest.param(20, PATIENT, marks=pytest.mark.quick, id="far less than the lease, also on a busy machine"),
+    ],
+)
+def test_after_an_orderly_stop_of_the_leader_the_standby_goes_on_within(tmp_path, shared_valkey, fault, within, patience):
+    """The lease lasts a minute: nobody waits for its end."""
     stream = NumberedStream(rate=RATE)
     fault("leader stopped (SIGTERM)")
-    with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=NOTING) as fleet:
+    extra, top = patience + NOTING, f"[supervisor]\nlease = 60.0\n{QUEUE}"
+    with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=top) as fleet:
         leader, standby = leader_and_standby(fleet)
         fleet.flows(beyond=RATE // 5)
         fault.begins()
         leader.signal(signal.SIGTERM)
-        fault.noticed(lambda: standby.leads, 1, "the standby to lead")
+        fault.noticed(lambda: standby.leads, within, "the standby to lead")
         before = stream.last
-        fault.recovered(lambda: fleet.newest() > before, 1, "a number of the new leader")
+        fault.recovered(lambda: fleet.newest() > before, within, "a number of the new leader")
         assert leader.wait() == 0
         assert standby.stop() == 0
         arrived = fleet.numbers()
@@ -88,7 +97,7 @@ def test_after_an_orderly_stop_of_the_leader_the_standby_goes_on_within_a_second
     fault.compared(arrived, stream.connections)
     assert set(range(1, leader.read + 1)).issubset(arrived)
     assert (gap.cause, gap.last_seq, gap.position) == ("failover", leader.read, leader.read)
-    assert 0 < gap.to_us - gap.from_us < 2e6
+    assert 0 < gap.to_us - gap.from_us < 2e6 * within
 
 
 @pytest.mark.parametrize("folders", ["no spool", "a spool each", "one spool folder"])
@@ -116,7 +125,7 @@ def test_a_leader_that_was_paused_cannot_enqueue_any_more_and_what_it_held_is_dr
             time.sleep(1)  # how much longer it is paused: there is something for it to read
         leader.wait_for_log(" lease_lost ")
         leader.wait_for_log(" standing_by ")
-        wait_until(lambda: fleet.gaps("fenced"), 5, "the record of what the old leader dropped")
+        wait_until(lambda: fleet.gaps("fenced"), 60, "the record of what the old leader dropped")
         assert not leader.leads
         fleet.flows(beyond=stream.last)
         assert leader.stop() == 0

@@ -67,10 +67,10 @@ def test_after_an_orderly_stop_of_the_leader_of_many_feeds_the_standby_goes_on_w
         wait_until(lambda: standby.told(" standing_by ") == len(FEEDS), 60, "the standby of all feeds")
         fault.begins()
         leader.signal(signal.SIGTERM)
-        fault.noticed(lambda: standby.told(" lease_taken ") == len(FEEDS), 30, "the standby to lead all feeds")
+        fault.noticed(lambda: standby.told(" lease_taken ") == len(FEEDS), 60, "the standby to lead all feeds")
         fault.recovered(
             lambda: all(len(producers_of(found)) == 2 for found in by_feed(fleet.messages()).values()),
-            30,
+            60,
             "a message of the new leader of every feed",
         )
         assert leader.wait() == 0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import NOTING, Fleet, assert_dropped_after, spooling
 from tests.support.half_open import HalfOpenProxy
 from tests.support.numbered import NumberedStream, numbered_server
@@ -47,7 +48,7 @@ def test_a_leader_cut_from_redis_is_replaced_within_the_lease_and_what_it_read_m
         one.heal()
         leader.wait_for_log(" lease_lost ")
         leader.wait_for_log(" standing_by ")
-        wait_until(lambda: fleet.gaps("fenced"), 5, "the record of what the old leader dropped")
+        wait_until(lambda: fleet.gaps("fenced"), 60, "the record of what the old leader dropped")
         fleet.flows(beyond=stream.last)
         assert leader.stop() == 0
         assert standby.stop() == 0
@@ -78,7 +79,7 @@ def test_a_leader_that_lost_redis_and_comes_back_before_anyone_took_over_simply_
         fault.ends()
         before = stream.last
         fault.noticed(lambda: leader.told(" broker_unavailable "), 6, "the outage in the log")
-        fault.recovered(lambda: fleet.newest() > before, 10, "what was read meanwhile")
+        fault.recovered(lambda: fleet.newest() > before, 60, "what was read meanwhile")
         assert leader.stop() == 0
         assert (leader.told(" lease_taken "), leader.told(" lease_lost ")) == (1, 0)
         arrived = fleet.numbers()
@@ -108,7 +109,7 @@ def test_a_leader_whose_connections_are_cut_for_less_than_a_lease_goes_on_though
         proxy.heal()
         fault.ends()
         before = stream.last
-        fault.recovered(lambda: fleet.newest() > before, 10, "what was read meanwhile")
+        fault.recovered(lambda: fleet.newest() > before, 60, "what was read meanwhile")
         assert not standby.leads
         assert [member.stop() for member in (standby, leader)] == [0, 0]
         assert (leader.told(" lease_taken "), leader.told(" lease_lost ")) == (1, 0)
@@ -132,7 +133,7 @@ def test_one_feed_name_with_two_urls_is_told_loudly_with_the_remedy_and_the_seco
         fleet.flows(beyond=RATE)
         fault.begins()
         stranger = fleet.start(url=second.url)
-        fault.noticed(lambda: stranger.told(r"ERROR +feed_name_taken "), 10, "the clash in the log")
+        fault.noticed(lambda: stranger.told(r"ERROR +feed_name_taken "), 60, "the clash in the log")
         assert (
             stranger.told(r"feed_name_taken .*give one another name, or keep the supervisors apart with \[supervisor\] group")
             == 1
@@ -152,7 +153,7 @@ def test_one_feed_name_with_two_urls_is_told_loudly_with_the_remedy_and_the_seco
 @pytest.mark.quick
 def test_a_start_after_flushall_records_a_gap_that_names_the_old_producer(tmp_path, shared_valkey, fault):
     stream = NumberedStream(rate=RATE)
-    extra = NOTING + spooling(tmp_path / "spool")
+    extra = PATIENT + NOTING + spooling(tmp_path / "spool")
     fault("stop, FLUSHALL, start")
     with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=TOP) as fleet:
         first = fleet.start()
@@ -162,8 +163,8 @@ def test_a_start_after_flushall_records_a_gap_that_names_the_old_producer(tmp_pa
         fleet.client.flushall()
         fault.begins()
         last, before = fleet.start(), stream.last
-        fault.noticed(lambda: fleet.gaps("forgotten"), 10, "the record")
-        fault.recovered(lambda: fleet.newest() > before, 10, "a number of the new process")
+        fault.noticed(lambda: fleet.gaps("forgotten"), 60, "the record")
+        fault.recovered(lambda: fleet.newest() > before, 60, "a number of the new process")
         assert last.stop() == 0
         arrived = fleet.numbers()
         (gap,) = fleet.gaps("forgotten")

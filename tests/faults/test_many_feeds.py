@@ -7,6 +7,7 @@ import pytest
 
 from ingest.broker.gaps import read_gaps
 from ingest.broker.keys import Keys
+from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import spooling
 from tests.support.many_feeds import CONNECTIONS, FEEDS, NOTING, RATE, ManyFeeds, reached
 from tests.support.redis_proxy import RedisProxy
@@ -31,7 +32,7 @@ def kill_until(client, condition, timeout, what):
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         client.client_kill_filter(_type="normal", skipme=True)
-        time.sleep(EVERY)
+        time.sleep(EVERY)  # the period of the fault
 
 
 def ended_well(supervisor):
@@ -43,8 +44,8 @@ def ended_well(supervisor):
 @pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.quick), 8])
 def test_connections_killed_every_50_ms_starve_no_feed_and_lose_and_double_nothing(tmp_path, shared_valkey, fault, rounds):
     """A round is over when every feed has come further: a feed that never gets its turn ends none."""
-    feeds = ManyFeeds(shared_valkey)
-    with feeds.serving() as server, feeds.supervised(tmp_path / "ingest") as (supervisor, memory):
+    feeds, patience = ManyFeeds(shared_valkey), PATIENT if rounds == 1 else ""
+    with feeds.serving() as server, feeds.supervised(tmp_path / "ingest", extra=patience) as (supervisor, memory):
         fault(f"{FEEDS} feeds on 4 connections, all killed every 50 ms ({rounds} times until all had {RATE} more)", memory)
         feeds.flows()
         assert feeds.connected() <= MOST
@@ -52,11 +53,11 @@ def test_connections_killed_every_50_ms_starve_no_feed_and_lose_and_double_nothi
         fault.begins()
         for _ in range(rounds):
             targets = {name: number + RATE for name, number in feeds.newest().items()}
-            kill_until(feeds.client, lambda targets=targets: reached(feeds.newest(), targets), 30, "progress of every feed")
+            kill_until(feeds.client, lambda targets=targets: reached(feeds.newest(), targets), 60, "progress of every feed")
         progress = sorted(number - began[name] for name, number in feeds.newest().items())
         fault.ends()
         until = feeds.sent
-        fault.recovered(lambda: reached(feeds.newest(), until), 20, "what was read meanwhile")
+        fault.recovered(lambda: reached(feeds.newest(), until), 60, "what was read meanwhile")
         assert feeds.connected() <= MOST
         ended_well(supervisor)
     assert progress[0] >= rounds * RATE
@@ -91,15 +92,15 @@ def test_a_feed_that_floods_takes_no_other_feeds_turn_on_the_one_connection_of_a
                     return reached(feeds.newest(), targets)
 
                 if killed:
-                    kill_until(feeds.client, all_got_on, 20, f"the turn of every feed: {targets}")
+                    kill_until(feeds.client, all_got_on, 60, f"the turn of every feed: {targets}")
                 else:
-                    wait_until(all_got_on, 20, f"the turn of every feed: {targets}")
-            wait_until(lambda flooded=flooded: feeds.newest()[flood] > flooded, 20, "the flood's own turn")
+                    wait_until(all_got_on, 60, f"the turn of every feed: {targets}")
+            wait_until(lambda flooded=flooded: feeds.newest()[flood] > flooded, 60, "the flood's own turn")
             assert feeds.sent[flood] - feeds.newest()[flood] > 2000, "no flood: the road keeps up"
         fault.ends()
         feeds.pause()
         until = feeds.sent
-        fault.recovered(lambda: reached(feeds.newest(), until), 30, "what was read meanwhile")
+        fault.recovered(lambda: reached(feeds.newest(), until), 60, "what was read meanwhile")
         ended_well(supervisor)
     feeds.compared(fault, feeds.numbers(), whole=True)
 
@@ -117,11 +118,10 @@ def test_redis_that_stands_still_loses_and_doubles_nothing_of_any_feed(tmp_path,
                 fault.noticed(lambda: supervisor.told("broker_unavailable "), seconds, "the outage in the log")
             began = time.monotonic()
             feeds.wait_for(RATE)
-            while time.monotonic() < began + seconds:  # the server goes on meanwhile
-                time.sleep(0.1)
+            time.sleep(max(0.0, began + seconds - time.monotonic()))  # how long the fault lasts; the server goes on meanwhile
         fault.ends()
         until = feeds.sent
-        fault.recovered(lambda: reached(feeds.newest(), until), 30, "what was read meanwhile")
+        fault.recovered(lambda: reached(feeds.newest(), until), 60, "what was read meanwhile")
         assert feeds.connected() <= MOST
         ended_well(supervisor)
     feeds.compared(fault, feeds.numbers())
@@ -136,12 +136,12 @@ def test_feeds_whose_queue_is_full_hold_no_connection_and_the_others_go_on(tmp_p
     top, extra = "[queues.full]\nhigh_watermark = 200\n", "backlog = {{ messages = 500 }}\n"
     with feeds.serving(), feeds.supervised(tmp_path / "ingest", extra=extra, top=top) as (supervisor, memory):
         fault(f"the queue of 6 of {FEEDS} feeds full, 4 connections", memory)
-        feeds.flows(timeout=30)
+        feeds.flows()
         fault.begins()
-        fault.noticed(lambda: all(supervisor.told(f"feed_blocked feed={name}") for name in full), 30, "six full backlogs")
+        fault.noticed(lambda: all(supervisor.told(f"feed_blocked feed={name}") for name in full), 60, "six full backlogs")
         stuck = {name: feeds.newest()[name] for name in full}
         targets = {name: number + 4 * RATE for name, number in feeds.newest().items() if name in free}
-        wait_until(lambda: reached(feeds.newest(), targets), 30, "four seconds' worth of the others", 0.05)
+        wait_until(lambda: reached(feeds.newest(), targets), 60, "four seconds' worth of the others", 0.05)
         assert {name: feeds.newest()[name] for name in full} == stuck
         assert feeds.client.llen("dramatiq:full") == 200
         assert not any(supervisor.told(f"feed_blocked feed={name}") for name in free)
@@ -152,9 +152,9 @@ def test_feeds_whose_queue_is_full_hold_no_connection_and_the_others_go_on(tmp_p
             feeds.take("full")
             return all(feeds.taken[name][-1] >= until[name] for name in full)
 
-        fault.recovered(caught_up, 30, "what was held back")
+        fault.recovered(caught_up, 60, "what was held back")
         feeds.pause()
-        wait_until(lambda: [feeds.take("full"), reached(latest(feeds), feeds.sent)][1], 30, "all that was sent")
+        wait_until(lambda: [feeds.take("full"), reached(latest(feeds), feeds.sent)][1], 60, "all that was sent")
         ended_well(supervisor)
     feeds.compared(fault, feeds.numbers(), whole=True)
 
@@ -177,12 +177,12 @@ def test_replies_lost_after_execution_double_nothing_of_any_feed(tmp_path, share
         for _ in range(10):
             lost, executed = proxy.lost, feeds.newest()
             proxy.losing.set()
-            wait_until(lambda lost=lost: proxy.lost >= lost + 4, 10, "lost replies")
+            wait_until(lambda lost=lost: proxy.lost >= lost + 4, 60, "lost replies")
             proxy.losing.clear()
             feeds.flows(beyond=executed)
         fault.ends()
         until = feeds.sent
-        fault.recovered(lambda: reached(feeds.newest(), until), 20, "what was read meanwhile")
+        fault.recovered(lambda: reached(feeds.newest(), until), 60, "what was read meanwhile")
         ended_well(supervisor)
     feeds.compared(fault, feeds.numbers())
 
@@ -194,7 +194,7 @@ def test_sigterm_under_load_delivers_every_feed_up_to_a_point_and_exits_with_0(t
         feeds.flows(beyond=dict.fromkeys(feeds.streams, 500))
         fault.begins()
         assert supervisor.stop() == 0
-        fault.noticed(lambda: all(one.left for one in server.recordings), 5, "the close of every connection")
+        fault.noticed(lambda: all(one.left for one in server.recordings), 60, "the close of every connection")
         assert {one.close_code for one in server.recordings} == {1001}
     delivered = feeds.numbers()
     feeds.compared(fault, delivered)
@@ -223,7 +223,7 @@ def test_sigterm_while_redis_stands_still_spools_every_feed_and_the_next_start_d
         with feeds.supervised(tmp_path / "second", extra=extra, top=top) as (second, _):
             fault.ends()
             before = feeds.sent
-            fault.recovered(lambda: reached(feeds.newest(), before), 30, "numbers of the next process")
+            fault.recovered(lambda: reached(feeds.newest(), before), 60, "numbers of the next process")
             assert second.stop() == 0
     delivered = feeds.numbers()
     feeds.compared(fault, delivered)
@@ -245,8 +245,8 @@ def test_sigkill_with_durability_disk_loses_of_every_feed_at_most_the_read_under
         for number, member in enumerate(members[:-1]):
             before = feeds.sent
             with feeds.supervised(member, extra=extra) as (supervisor, _):
-                fault.recovers(lambda before=before: reached(feeds.newest(), plus_one(before)), 30, "a number of the new process")
-                wait_until(lambda number=number: set(map(len, restarts(feeds).values())) == {number}, 10, "the gap records")
+                fault.recovers(lambda before=before: reached(feeds.newest(), plus_one(before)), 60, "a number of the new process")
+                wait_until(lambda number=number: set(map(len, restarts(feeds).values())) == {number}, 60, "the gap records")
                 if number % 2:
                     with valkey.stalled():
                         feeds.wait_for(RATE // 2)

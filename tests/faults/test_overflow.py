@@ -61,11 +61,11 @@ def test_what_has_no_place_while_redis_stands_still_is_dropped_and_recorded_and_
             began = member.told(" drops_began ")
             with valkey.stalled():
                 fault.begins()
-                fault.noticed(lambda began=began: member.told(" drops_began ") > began, 10, "the first drop in the log")
+                fault.noticed(lambda began=began: member.told(" drops_began ") > began, 60, "the first drop in the log")
                 stream.wait_for(stream.last + 2 * RATE)
             fault.ends()
             before = stream.last
-            fault.recovered(lambda before=before: fleet.newest() > before, 20, "what came after")
+            fault.recovered(lambda before=before: fleet.newest() > before, 60, "what came after")
         assert member.stop() == 0
         arrived = fleet.numbers()
         lost = sorted(set(range(1, member.kept + 1)).difference(arrived))
@@ -91,17 +91,17 @@ def test_a_disk_that_is_full_then_drained_then_full_again_loses_only_what_the_po
             for _ in range(2):
                 told = member.told(sign)
                 fault.begins()
-                fault.noticed(lambda told=told: member.told(sign) > told, 30, "the full disk in the log")
+                fault.noticed(lambda told=told: member.told(sign) > told, 60, "the full disk in the log")
                 before = stream.last if policy == "block" else stream.last + RATE
                 stream.wait_for(before)
                 consumer.rate = None
                 fault.ends()
-                fault.recovered(lambda before=before: consumer.newest > before, 20, "all that was sent")
+                fault.recovered(lambda before=before: consumer.newest > before, 60, "all that was sent")
                 consumer.rate = 0
             consumer.rate = None
             stream.pause()
-            wait_until(lambda: member.kept == stream.last, 20, "the last number to be read")
-            wait_until(lambda: consumer.newest == stream.last or policy != "block", 20, "the last number")
+            wait_until(lambda: member.kept == stream.last, 60, "the last number to be read")
+            wait_until(lambda: consumer.newest == stream.last or policy != "block", 60, "the last number")
             assert member.stop() == 0
             consumer.until_empty()
             lost = sorted(set(range(1, member.kept + 1)).difference(consumer.numbers))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.fault_feeds import PATIENT
 from tests.support.fault_run import supervising
 from tests.support.frames import TEXT, frame
 from tests.support.half_open import HalfOpenProxy
@@ -12,12 +13,12 @@ from tests.support.waiting import wait_until
 @pytest.mark.quick
 def test_sigterm_under_load_delivers_every_frame_up_to_a_point_and_none_after_and_exits_with_0(tmp_path, shared_valkey, fault):
     stream = NumberedStream(rate=20_000)
-    with numbered_server(stream) as server, supervising(tmp_path, shared_valkey, server.url) as run:
+    with numbered_server(stream) as server, supervising(tmp_path, shared_valkey, server.url, extra=PATIENT) as run:
         fault("SIGTERM under load", run.memory)
         run.flows(beyond=10_000)
         fault.begins()
         assert run.supervisor.stop() == 0
-        fault.noticed(lambda: server.recordings[0].left, 5, "the close of the connection")
+        fault.noticed(lambda: server.recordings[0].left, 60, "the close of the connection")
         assert server.recordings[0].close_code == 1001
     arrived = run.numbers()
     fault.compared(arrived, stream.connections)
@@ -72,7 +73,7 @@ def test_sigterm_while_a_server_sends_without_end_and_never_reads_ends_in_two_se
 
     with numbered_server(stream, flood) as server, supervising(tmp_path, shared_valkey, server.url) as run:
         fault("SIGTERM while a server floods and never reads", run.memory)
-        wait_until(lambda: run.depth() > 10_000, 20, "a loaded stream")
+        wait_until(lambda: run.depth() > 10_000, 60, "a loaded stream")
         fault.begins()
         assert run.supervisor.stop(timeout=10) == 0
         fault.noticed(lambda: run.told("feed_drained "), 1, "the end")

@@ -22,7 +22,7 @@ def test_redis_that_stands_still_loses_and_doubles_nothing_and_the_server_never_
                 fault.noticed(lambda: run.told("broker_unavailable "), seconds, "the outage in the log")
             stream.wait_for(until)
         fault.ends()
-        fault.recovered(lambda: run.newest() >= until, 20, "what was read meanwhile")
+        fault.recovered(lambda: run.newest() >= until, 60, "what was read meanwhile")
     found = fault.compared(run.numbers(), stream.connections)
     assert len(found.tails) == 1
     assert not told or run.told("broker_recovered ")

@@ -27,13 +27,13 @@ def test_a_flush_is_told_to_the_gap_actor_before_anything_that_comes_after_it(tm
             known = run.newest()
             fault.begins()
             run.client.flushall()
-            fault.noticed(lambda: run.depth() > 0, 5, "the first message")
+            fault.noticed(lambda: run.depth() > 0, 60, "the first message")
             first, *_ = messages_in(run.client)
             assert first["actor_name"] == "backfill"
             [told] = first["args"]
-            [gap] = run.gaps()
+            [gap] = wait_until(run.gaps, 60, "the record")
             assert {**gap, **told} == gap
-            fault.recovered(lambda: run.depth() > RATE // 4, 5, "the next numbers")
+            fault.recovered(lambda: run.depth() > RATE // 4, 60, "the next numbers")
     told, *rest = messages_in(run.client)
     assert [message["actor_name"] for message in rest] == ["handle"] * len(rest), "told twice"
     arrived = numbers_of(rest)
@@ -58,10 +58,10 @@ def test_a_flush_that_lets_a_standby_take_over_leaves_nothing_out_of_the_records
         fault.recovered(lambda: standby.told("lease_taken "), 2, "the standby's lead")
         proxy.release()
         leader.wait_for_log("cause=fenced ")
-        wait_until(lambda: len(stream.connections) == 2, 5, "its connection")
+        wait_until(lambda: len(stream.connections) == 2, 60, "its connection")
         standby.flows(beyond=stream.connections[1][0] + RATE // 4)
         assert leader.stop() == 0
-        by_standby, by_leader = wait_until(lambda: _pair(standby.gaps()), 5, "both records")
+        by_standby, by_leader = wait_until(lambda: _pair(standby.gaps()), 60, "both records")
         [fenced] = standby.gaps("fenced")
     assert by_standby["producer"] == by_leader["producer"] == fenced["producer"]
     confirmed = int(re.search(r"had confirmed number (\d+) and knows of 0", by_leader["detail"])[1])

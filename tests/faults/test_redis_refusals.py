@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from tests.support.fault_feeds import QUEUE
+from tests.support.fault_feeds import PATIENT, QUEUE
 from tests.support.fault_run import KEY, supervising
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.waiting import wait_until
@@ -108,20 +108,20 @@ QUICK = ("out of memory", "wrong type: the queue's list")
 )
 def test_a_refusal_is_told_once_and_waited_for_and_nothing_is_lost_doubled_or_left_half_done(tmp_path, valkey, fault, refusal):
     stream = NumberedStream(rate=RATE)
-    with numbered_server(stream) as server, supervising(tmp_path, valkey, server.url, top=LIMITED) as run:
+    with numbered_server(stream) as server, supervising(tmp_path, valkey, server.url, extra=PATIENT, top=LIMITED) as run:
         fault(refusal.name, run.memory)
         run.flows(beyond=RATE // 4)
         fault.begins()
         refusal.begin(run.client)
-        fault.noticed(lambda: run.told(f"broker_unavailable .*{refusal.told}"), 5, "the refusal in the log")
+        fault.noticed(lambda: run.told(f"broker_unavailable .*{refusal.told}"), 60, "the refusal in the log")
         until = stream.last + RATE // 2
         stream.wait_for(until)
         refusal.end(run.client)
         fault.ends()
-        fault.recovered(lambda: run.newest() >= until, 10, "what was read meanwhile")
+        fault.recovered(lambda: run.newest() >= until, 60, "what was read meanwhile")
         stream.pause()
         run.flows(beyond=stream.newest - 1)
-        wait_until(lambda: run.told("broker_recovered "), 5, "the recovery in the log")
+        wait_until(lambda: run.told("broker_recovered "), 60, "the recovery in the log")
         assert run.client.hlen(f"{KEY}.msgs") == run.depth(), "messages that no list names"
     found = fault.compared(run.numbers(), stream.connections)
     assert len(found.tails) == 1, "the server noticed"
@@ -132,7 +132,7 @@ def test_a_refusal_is_told_once_and_waited_for_and_nothing_is_lost_doubled_or_le
 @pytest.mark.quick
 def test_scripts_flushed_every_50_ms_cost_a_join_and_are_no_outage(tmp_path, valkey, fault):
     stream = NumberedStream(rate=5000)
-    with numbered_server(stream) as server, supervising(tmp_path, valkey, server.url) as run:
+    with numbered_server(stream) as server, supervising(tmp_path, valkey, server.url, extra=PATIENT) as run:
         fault("SCRIPT FLUSH every 50 ms", run.memory)
         run.flows(beyond=500)
         fault.begins()
@@ -142,7 +142,7 @@ def test_scripts_flushed_every_50_ms_cost_a_join_and_are_no_outage(tmp_path, val
             stream.wait_for(flushed + 250)
         fault.ends()
         until = stream.last
-        fault.recovered(lambda: run.newest() >= until, 5, "what was read meanwhile")
+        fault.recovered(lambda: run.newest() >= until, 60, "what was read meanwhile")
     fault.compared(run.numbers(), stream.connections)
     assert not run.told("broker_unavailable|lease_lost|queue_forgotten")
 
@@ -162,7 +162,7 @@ def test_eviction_of_keys_that_expire_passes_the_lease_and_the_queue_by(tmp_path
             if stream.last >= until and number >= 30_000:
                 break
         fault.ends()
-        fault.recovered(lambda: run.newest() >= until, 10, "what was read meanwhile")
+        fault.recovered(lambda: run.newest() >= until, 60, "what was read meanwhile")
         assert client.info("stats")["evicted_keys"] > 1000, "no pressure"
         assert client.ttl(FEED_KEY) == -1
         assert client.hexists(FEED_KEY, "leader")

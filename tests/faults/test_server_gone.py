@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.support.fault_feeds import PATIENT
 from tests.support.fault_run import supervising
 from tests.support.half_open import HalfOpenProxy
 from tests.support.namespaces import FAR, Link
@@ -25,7 +26,7 @@ BACKOFF, OPEN_TIMEOUT = 0.2, 2.0
 @pytest.mark.quick
 def test_a_reset_in_the_midst_of_the_stream_leaves_a_prefix_and_is_followed_by_a_new_connection(tmp_path, shared_valkey, fault):
     stream = NumberedStream(rate=20_000)
-    with numbered_server(stream) as server, supervising(tmp_path, shared_valkey, server.url) as run:
+    with numbered_server(stream) as server, supervising(tmp_path, shared_valkey, server.url, extra=PATIENT) as run:
         fault("server cut (RST), 5 times under load", run.memory)
         for _ in range(5):
             run.flows(beyond=stream.last + 2000)
@@ -33,8 +34,8 @@ def test_a_reset_in_the_midst_of_the_stream_leaves_a_prefix_and_is_followed_by_a
             fault.begins()
             stream.cut()
             before = stream.last
-            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, SLACK, "the reset")
-            fault.recovered(lambda before=before: run.newest() > before + 1000, BACKOFF + SLACK, "the next connection")
+            fault.noticed(lambda lost=lost: run.told("connection_lost ") > lost, 60, "the reset")
+            fault.recovered(lambda before=before: run.newest() > before + 1000, 60, "the next connection")
         assert run.told("reason=ConnectionDropped") == 5
     fault.compared(run.numbers(), stream.connections)
     assert len(stream.connections) == 6

@@ -25,8 +25,8 @@ def test_sigkill_under_load_with_durability_disk_loses_at_most_the_one_read_unde
     with numbered_server(stream) as server, Fleet(tmp_path, valkey, server.url, extra=extra) as fleet:
         for number in range(20):
             member, before = fleet.start(), stream.last
-            fault.recovers(lambda before=before: fleet.newest() > before, 20, "a number of the new process")
-            wait_until(lambda number=number: len(fleet.gaps()) == number, 10, "the record of the gap before")
+            fault.recovers(lambda before=before: fleet.newest() > before, 60, "a number of the new process")
+            wait_until(lambda number=number: len(fleet.gaps()) == number, 60, "the record of the gap before")
             with valkey.stalled() if number % 2 else nullcontext():
                 stream.wait_for(stream.last + RATE // 3)
                 fault.begins()
@@ -55,13 +55,13 @@ def test_sigkill_with_durability_memory_loses_what_is_in_memory_and_nothing_that
         member = fleet.start()
         member.wait_for_log("spooling_began ")
         stream.wait_for(stream.last + RATE)
-        wait_until(lambda: member.kept >= stream.last - RATE // 10, 10, "what was sent to be on disk")
+        wait_until(lambda: member.kept >= stream.last - RATE // 10, 60, "what was sent to be on disk")
         fault.begins()
         member.kill()
         after = stream.last
         with Consumer(shared_valkey.url) as consumer:
             last = fleet.start()
-            fault.recovered(lambda: consumer.newest > after, 20, "a number of the new process")
+            fault.recovered(lambda: consumer.newest > after, 60, "a number of the new process")
             assert last.stop() == 0
             assert "lost=0" in last.last_line
             consumer.until_empty()
@@ -83,13 +83,13 @@ def test_what_was_in_memory_at_a_sigkill_is_within_a_gap_record(tmp_path, shared
     with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=top) as fleet:
         member = fleet.start()
         member.wait_for_log("spooling_began ")
-        wait_until(lambda: fleet.depth() == 1000, 10, "a full queue")
+        wait_until(lambda: fleet.depth() == 1000, 60, "a full queue")
         stream.wait_for(stream.last + RATE // 5)
         member.kill()
         with Consumer(shared_valkey.url) as consumer:
             fleet.start()
-            wait_until(lambda: consumer.newest > 1000, 20, "the spool")
-            wait_until(fleet.gaps, 10, "a gap record")
+            wait_until(lambda: consumer.newest > 1000, 60, "the spool")
+            wait_until(fleet.gaps, 60, "a gap record")
         assert 1001 not in consumer.numbers
         assert min(gap.last_seq for gap in fleet.gaps()) == 1000
 
@@ -100,12 +100,12 @@ def test_the_position_in_the_record_of_a_sigkill_is_not_beyond_the_last_message_
     top = "[supervisor]\nlease = 1\n[queues.trades]\nhigh_watermark = 1000\n"
     with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=NOTING, top=top) as fleet:
         member = fleet.start()
-        wait_until(lambda: fleet.depth() == 1000, 10, "a full queue")
+        wait_until(lambda: fleet.depth() == 1000, 60, "a full queue")
         member.wait_for_log("feed_blocked ")  # long after what was read last could have been told with a renewal
-        wait_until(lambda: position_in(fleet) > 0, 10, "a renewal of the lease")
+        wait_until(lambda: position_in(fleet) > 0, 60, "a renewal of the lease")
         member.kill()
         fleet.start()
-        (gap,) = wait_until(fleet.gaps, 20, "the record")
+        (gap,) = wait_until(fleet.gaps, 60, "the record")
     assert gap.last_seq == 1000
     assert 0 < gap.position <= 1000
 

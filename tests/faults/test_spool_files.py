@@ -47,8 +47,8 @@ def test_a_spool_that_was_damaged_while_stopped_is_set_aside_and_told_and_the_re
         fault.begins()
         with Consumer(shared_valkey.url) as consumer:
             last, before = fleet.start(), stream.last
-            fault.noticed(lambda: last.told(r"spool_trouble .*damaged; it is set aside as"), 10, "the damage in the log")
-            fault.recovered(lambda: consumer.newest > before, 20, "a number of the new process")
+            fault.noticed(lambda: last.told(r"spool_trouble .*damaged; it is set aside as"), 60, "the damage in the log")
+            fault.recovered(lambda: consumer.newest > before, 60, "a number of the new process")
             assert last.stop() == 0
             consumer.until_empty()
         gaps = fleet.gaps()
@@ -79,10 +79,10 @@ def test_a_spool_that_is_damaged_while_running_is_set_aside_and_told_and_the_res
             damage(path)
         fault.begins()
         consumer.rate = None
-        fault.noticed(lambda: member.told(r"spool_trouble .*damaged; it is set aside as"), 20, "the damage in the log")
+        fault.noticed(lambda: member.told(r"spool_trouble .*damaged; it is set aside as"), 60, "the damage in the log")
         before = stream.last
-        fault.recovered(lambda: consumer.newest > before, 20, "what came after")
-        (gap,) = wait_until(lambda: fleet.gaps("damaged"), 5, "the gap record")
+        fault.recovered(lambda: consumer.newest > before, 60, "what came after")
+        (gap,) = wait_until(lambda: fleet.gaps("damaged"), 60, "the gap record")
         assert member.running
         assert member.stop() == 0
         consumer.until_empty()
@@ -131,7 +131,7 @@ def test_a_spool_that_is_removed_while_running_is_written_anew_and_told_and_noth
         fault.ends()
         with Consumer(shared_valkey.url) as consumer:
             last, before = fleet.start(), stream.last
-            fault.recovered(lambda: consumer.newest > before, 20, "a number of the new process")
+            fault.recovered(lambda: consumer.newest > before, 60, "a number of the new process")
             assert last.stop() == 0
             consumer.until_empty()
         assert not fleet.gaps("damaged", "lost", "dropped", "forgotten")

@@ -42,8 +42,8 @@ def test_every_number_comes_to_the_actor_though_workers_are_killed(tmp_path, pro
         worker = project.run("workers", REDIS_URL=shared_valkey.url)
         redeliver(shared_valkey)
         stream.wait_for(ALL)
-        fault.recovered(lambda: len(project.results()) >= ALL and len(set(project.results())) == ALL, 30, "all numbers")
-        wait_until(lambda: client.hlen("dramatiq:trades.msgs") == 0, 10, "all to be acknowledged")
+        fault.recovered(lambda: len(project.results()) >= ALL and len(set(project.results())) == ALL, 60, "all numbers")
+        wait_until(lambda: client.hlen("dramatiq:trades.msgs") == 0, 60, "all to be acknowledged")
         assert worker.terminate() == 0, worker.log
     results = project.results()
     assert set(results) == set(range(1, ALL + 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from pathlib import Path
 from textwrap import dedent
 
@@ -13,6 +12,7 @@ import pytest
 from ingest.telemetry.metrics import SUPERVISOR, WORKERS
 from ingest.testing import ScriptedServer
 from tests.support.messages import Producer
+from tests.support.ports import unused_port
 from tests.support.redis_server import Valkey
 from tests.support.scrapes import Scrape, get
 from tests.support.supervisor import SupervisorProcess
@@ -104,15 +104,19 @@ def test_a_supervisor_s_scrape_has_every_metric_and_says_what_happened(tmp_path:
             url = url_of(supervisor)
 
             def settled():
+                """What is counted by another thread than the one that enqueues is waited for too."""
                 scrape = Scrape.of(url)
-                return (
-                    scrape.value("dramatiq_websocket_enqueued_payloads_total", feed="trades-eu") == 3
-                    and scrape.value("dramatiq_websocket_ping_round_trip_seconds_count", feed="trades-eu") > 0
-                    and scrape.value("dramatiq_websocket_redis_up") == 1
+                done = (
+                    scrape.total("dramatiq_websocket_enqueued_payloads_total") == 3
+                    and scrape.total("dramatiq_websocket_ping_round_trip_seconds_count") > 0
+                    and scrape.total("dramatiq_websocket_redis_up") == 1
+                    and scrape.total("dramatiq_websocket_backlog_messages") == 0
+                    and scrape.total("dramatiq_websocket_enqueue_messages_sum") == 3
+                    and scrape.total("dramatiq_websocket_gaps_total", cause="disconnected") == 1
                 )
+                return scrape if done else None
 
-            wait_until(settled, 20, "the frames, a pong, and a look at the queue")
-            scrape = Scrape.of(url)
+            scrape = wait_until(settled, 60, "the frames, a pong, a gap, and a look at the queue")
             openmetrics = get(f"{url}/metrics", accept="application/openmetrics-text; version=1.0.0")
             supervisor.stop()
 
@@ -147,9 +151,7 @@ def shop(project: Project) -> Project:
 
 
 def test_workers_metrics_are_in_the_exposition_of_dramatiq_s_own(shop: Project, valkey: Valkey, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     producer = Producer(valkey.client())
     producer.send("one")
     producer.send("two")
@@ -170,9 +172,18 @@ def test_workers_metrics_are_in_the_exposition_of_dramatiq_s_own(shop: Project, 
             return None
         return scrape if name in scrape.names and "dramatiq_websocket_failed_frames_total" in scrape.names else None
 
-    wait_until(lambda: (seen := scraped()) and seen.value(name, feed="trades-eu") == 2, 30, "the counts")
-    scrape = scraped()
-    assert scrape is not None
+    def settled() -> Scrape | None:
+        """Each count is written by itself, at another moment of a message's end."""
+        scrape = scraped()
+        done = (
+            scrape is not None
+            and scrape.total(name) == 2
+            and scrape.total("dramatiq_websocket_frame_lag_seconds_count") == 3
+            and scrape.total("dramatiq_messages_total") == 3
+        )
+        return scrape if done else None
+
+    scrape = wait_until(settled, 60, "the counts")
     assert names_of(WORKERS) <= scrape.names
     assert scrape.value("dramatiq_websocket_failed_frames_total", feed="trades-eu") == 1
     assert scrape.value("dramatiq_websocket_frame_lag_seconds_count", feed="trades-eu") == 3

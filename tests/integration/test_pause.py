@@ -34,7 +34,7 @@ def counting(name: str) -> Any:
         number = 0
         while True:
             client.send(*(f"{name}:{at}" for at in range(number, number + 10)))
-            client.listen(0.005)
+            client.listen(0.03)  # so slowly that the queue is not full before a busy machine is through
             number += 10
 
     return script
@@ -49,32 +49,35 @@ def test_a_paused_feed_closes_hands_over_and_reconnects_when_it_is_resumed(tmp_p
     with ScriptedServer(counting("0"), counting("1")) as server, ScriptedServer(counting("b")) as other:
         settings = feeds(server.url) + feeds(other.url, "book", "book")
         with SupervisorProcess(tmp_path, settings, shared_valkey.url) as supervisor:
-            wait_until(lambda: client.llen("dramatiq:trades") > 50 and states(client) == ["READY"], 20, "messages and a status")
+            wait_until(lambda: client.llen("dramatiq:trades") > 50 and states(client) == ["READY"], 60, "messages and a status")
 
             done = run_command(tmp_path, "pause", "trades", REDIS_URL=shared_valkey.url)
 
             assert (done.returncode, done.stderr) == (0, "")
             first, second = done.stdout.splitlines()
             assert first == "trades: paused"
+            if second.endswith("has not obeyed yet"):  # the command waits for some seconds only: on a busy machine once more
+                wait_until(lambda: states(client) == ["PAUSED"], 60, "a paused feed")
+                second = run_command(tmp_path, "pause", "trades", REDIS_URL=shared_valkey.url).stdout.splitlines()[1]
             assert second.endswith(f":{supervisor.pid} shows PAUSED")
+            wait_until(lambda: server.recordings[0].close_code is not None, 60, "the close of the connection")
             assert server.recordings[0].close_code == 1001
-            assert states(client, "book") == ["READY"]
+            wait_until(lambda: states(client, "book") == ["READY"], 60, "the other feed, which goes on")
             assert client.hget("dramatiq:__feed__..trades", "leader") != b""  # the lead stays
             depth = client.llen("dramatiq:trades")
             read = int(supervisor_status(client)["trades"]["frames"])
-            wait_until(lambda: client.llen("dramatiq:trades") == read, 5, f"all that was read ({read}, {depth})")
+            wait_until(lambda: client.llen("dramatiq:trades") == read, 60, f"all that was read ({read}, {depth})")
             assert len(server.recordings) == 1
 
             done = run_command(tmp_path, "resume", "trades", REDIS_URL=shared_valkey.url)
 
             assert "trades: resumed" in done.stdout
-            wait_until(lambda: states(client) == ["READY"], 20, "the next connection")
-            wait_until(lambda: client.llen("dramatiq:trades") > read, 20, "more messages")
+            wait_until(lambda: states(client) == ["READY"], 60, "the next connection")
+            wait_until(lambda: client.llen("dramatiq:trades") > read, 60, "more messages")
             assert supervisor.stop() == 0
         arrived = payloads_in(client)
         assert arrived[:read] == [f"0:{at}" for at in range(read)]
         assert arrived[read] == "1:0"
-    wait_until(lambda: read_gaps(client, KEYS, "", ["trades"]), 5, "a gap")
     [gap] = [gap for gap in read_gaps(client, KEYS, "", ["trades"]) if gap.cause == "paused"]
     assert gap.last_seq == read
     assert 0 < gap.to_us - gap.from_us < 60_000_000
@@ -91,18 +94,18 @@ def test_a_pause_survives_restarts_and_a_standby_obeys_it_too(tmp_path: Path, sh
     Control(client, KEYS, "").pause("trades", "ann")
     (tmp_path / "second").mkdir()
     with ScriptedServer(counting("0")) as server, SupervisorProcess(tmp_path, feeds(server.url), shared_valkey.url) as first:
-        wait_until(lambda: states(client) == ["PAUSED"], 20, "a paused feed")
-        wait_until(lambda: client.hget("dramatiq:__feed__..trades", "leader"), 20, "a leader")
+        wait_until(lambda: states(client) == ["PAUSED"], 60, "a paused feed")
+        wait_until(lambda: client.hget("dramatiq:__feed__..trades", "leader"), 60, "a leader")
         with SupervisorProcess(tmp_path / "second", feeds(server.url), shared_valkey.url) as second:
-            wait_until(lambda: states(client) == ["PAUSED"] * 2, 20, "a paused standby")
+            wait_until(lambda: states(client) == ["PAUSED"] * 2, 60, "a paused standby")
             assert first.stop() == 0
             second.wait_for_log("lease_taken")
-            wait_until(lambda: states(client) == ["PAUSED"], 20, "a leader that is paused")
+            wait_until(lambda: states(client) == ["PAUSED"], 60, "a leader that is paused")
             assert server.recordings == []
             Control(client, KEYS, "").resume("trades")
-            wait_until(lambda: states(client) == ["READY"], 20, "a connection")
+            wait_until(lambda: states(client) == ["READY"], 60, "a connection")
             assert second.stop() == 0
-    wait_until(lambda: len(read_gaps(client, KEYS, "", ["trades"])) >= 2, 5, "gaps")
+    wait_until(lambda: len(read_gaps(client, KEYS, "", ["trades"])) >= 3, 60, "gaps")
     assert [gap.cause for gap in read_gaps(client, KEYS, "", ["trades"])] == ["paused", "failover", "paused"]
 
 
@@ -110,13 +113,14 @@ def test_redis_that_goes_away_meanwhile_leaves_it_paused(tmp_path: Path, make_va
     server_redis = make_valkey(appendonly="yes", appendfsync="always")
     client = server_redis.client()
     with ScriptedServer(counting("0")) as server, SupervisorProcess(tmp_path, feeds(server.url), server_redis.url) as supervisor:
-        wait_until(lambda: client.llen("dramatiq:trades") > 10 and states(client) == ["READY"], 20, "messages and a status")
+        wait_until(lambda: client.llen("dramatiq:trades") > 10 and states(client) == ["READY"], 60, "messages and a status")
         run_command(tmp_path, "pause", "trades", REDIS_URL=server_redis.url)
+        wait_until(lambda: states(client) == ["PAUSED"], 60, "a paused feed")
         server_redis.kill()
         server_redis.start()
         client = server_redis.client()
         before = time.time()
-        wait_until(lambda: any(status["at"] > before for status in read_statuses(client, "dramatiq")), 20, "a new status")
+        wait_until(lambda: any(status["at"] > before for status in read_statuses(client, "dramatiq")), 60, "a new status")
         assert states(client) == ["PAUSED"]
         assert len(server.recordings) == 1
         assert supervisor.stop() == 0

@@ -102,7 +102,7 @@ def test_without_room_it_waits_and_then_says_so(shared_valkey: Valkey, client: r
         started = time.monotonic()
         with pytest.raises(RateLimitExceeded, match=r"queue trades is full: 5 messages wait, 5 is its high watermark"):
             actor.send(5)
-        assert 0.3 <= time.monotonic() - started < 5
+        assert 0.3 <= time.monotonic() - started < 30
     assert payloads(client) == [0, 1, 2, 3, 4]
     assert [what[0] for what in noting.seen] == ["before", "after"] * 5 + ["before"]
 
@@ -116,7 +116,7 @@ def test_it_goes_through_as_soon_as_there_is_room_and_looks_seldom(shared_valkey
         started = time.monotonic()
         thread, errors = in_thread(lambda: actor.send(5))
         # 5 looks take a quarter of a second at least; as many as a loop without waits would make are thousands.
-        wait_until(lambda: calls(client, "llen") - looks >= 5, 20, "five looks at the depth")
+        wait_until(lambda: calls(client, "llen") - looks >= 5, 60, "five looks at the depth")
         looked, seconds = calls(client, "llen") - looks, time.monotonic() - started
         assert looked <= seconds / 0.05 + 3
         client.lpop("dramatiq:trades")
@@ -135,12 +135,12 @@ def test_many_that_wait_look_one_at_a_time(shared_valkey: Valkey, client: redis.
             actor.send(number)
         scripts = calls(client, "evalsha")
         waiting = [in_thread(lambda: actor.send("waited")) for _ in range(10)]
-        wait_until(lambda: calls(client, "evalsha") - scripts == 10, 20, "all to have tried")
+        wait_until(lambda: calls(client, "evalsha") - scripts == 10, 60, "all to have tried")
         started, looked = time.monotonic(), calls(client, "llen")
-        wait_until(lambda: calls(client, "llen") - looked >= 10, 20, "ten looks at the depth")
+        wait_until(lambda: calls(client, "llen") - looked >= 10, 60, "ten looks at the depth")
         assert time.monotonic() - started >= 0.4, "ten of one thread are half a second apart; those of ten come at once"
         client.delete("dramatiq:trades", "dramatiq:trades.msgs")
-        wait_until(lambda: client.llen("dramatiq:trades") == 5, 20, "as many as there is room for")
+        wait_until(lambda: client.llen("dramatiq:trades") == 5, 60, "as many as there is room for")
         client.delete("dramatiq:trades", "dramatiq:trades.msgs")
         for thread, errors in waiting:
             thread.join(20)
@@ -156,8 +156,8 @@ def test_closing_the_broker_ends_every_wait(shared_valkey: Valkey, client: redis
             actor.send(number)
         scripts, looks = calls(client, "evalsha"), calls(client, "llen")
         waiting = [in_thread(lambda: actor.send(5)) for _ in range(3)]
-        wait_until(lambda: calls(client, "evalsha") - scripts == 3, 20, "all to have tried")
-        wait_until(lambda: calls(client, "llen") - looks >= 2, 20, "looks at the depth")
+        wait_until(lambda: calls(client, "evalsha") - scripts == 3, 60, "all to have tried")
+        wait_until(lambda: calls(client, "llen") - looks >= 2, 60, "looks at the depth")
         broker.close()
         for thread, errors in waiting:
             thread.join(20)
@@ -251,12 +251,12 @@ def test_a_lost_reply_raises_and_nothing_is_sent_twice(shared_valkey: Valkey, cl
 
 def test_a_stalled_server_times_out_and_takes_the_message_once(valkey: Valkey) -> None:
     client = valkey.client()
-    with made_broker(valkey.url + "?socket_timeout=0.2") as broker:
+    with made_broker(valkey.url + "?socket_timeout=2") as broker:
         actor = actor_of(broker)
         actor.send(1)
         with valkey.stalled(), pytest.raises(redis.TimeoutError):
             actor.send(2)
-        wait_until(lambda: client.llen("dramatiq:trades") == 2, 20, "the late execution")
+        wait_until(lambda: client.llen("dramatiq:trades") == 2, 60, "the late execution")
         actor.send(3)
     assert payloads(client) == [1, 2, 3]
 

@@ -71,7 +71,7 @@ def test_both_directions_events_and_payloads_are_kept_and_secrets_are_not(tmp_pa
         numbers(client, 4, 9)
         client.listen(30)
 
-    with ScriptedServer(first, second) as server:
+    with ScriptedServer(first, second, timeout=60) as server:
         feed_file(tmp_path, server.url, 'session = "my_session:Trades"\nsession_args = { token = "${TOKEN}" }')
         done = run_command(tmp_path, "record", "trades", "-o", "t.rec", "--frames", "10", TOKEN="s3cret-of-env")
     assert done.returncode == 0, done.stderr
@@ -102,6 +102,13 @@ def test_both_directions_events_and_payloads_are_kept_and_secrets_are_not(tmp_pa
     assert times == sorted(times)
 
 
+def texts_in(path: Path) -> int:
+    """Return how many text frames are in a record that is being written."""
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    return sum(isinstance(each, FrameEntry) and each.opcode == TEXT for each in read_record(path)[0])
+
+
 def test_a_killed_recording_is_readable_to_the_last_whole_entry(tmp_path: Path) -> None:
     def slowly(client: ScriptedConnection) -> None:
         numbers(client, 1, 500)
@@ -111,13 +118,7 @@ def test_a_killed_recording_is_readable_to_the_last_whole_entry(tmp_path: Path) 
         feed_file(tmp_path, server.url)
         with Command(tmp_path, "record", "trades") as command:
             path = tmp_path / "trades.rec.zst"
-
-            def texts() -> int:
-                if not path.exists() or path.stat().st_size == 0:
-                    return 0
-                return sum(isinstance(each, FrameEntry) and each.opcode == TEXT for each in read_record(path)[0])
-
-            wait_until(lambda: texts() == 500, 20, "500 frames in the file")
+            wait_until(lambda: texts_in(path) == 500, 60, "500 frames in the file")
             command.process.kill()
             command.process.wait()
     entries, problem = read_record(path)
@@ -129,11 +130,12 @@ def test_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
     with ScriptedServer(lambda client: numbers(client, 1, 5)) as server:
         feed_file(tmp_path, server.url)
         with Command(tmp_path, "record", "trades") as command:
-            wait_until(lambda: "connection_ready" in command.err, 20, "a connection")
-            wait_until(lambda: server.recordings and (tmp_path / "trades.rec.zst").stat().st_size > 300, 20, "frames")
+            wait_until(lambda: texts_in(tmp_path / "trades.rec.zst") == 5, 60, "5 frames in the file")
             command.interrupt()
             assert command.wait() == 0
             assert "recorded trades: 5 frames received, 0 sent, 5 payloads, 1 connections in " in command.out
+            assert "connection_ready" in command.err
+        wait_until(lambda: server.recordings[0].close_code is not None, 60, "the close of the connection")
         assert server.recordings[0].close_code == 1001
     assert read_record(tmp_path / "trades.rec.zst")[1] is None
 

@@ -74,7 +74,7 @@ def test_one_that_cannot_save_says_so_unless_it_may_go_on_all_the_same(make_valk
     folder = Path(client.config_get("dir")["dir"]) / client.config_get("dbfilename")["dbfilename"]
     (folder / "in the way").mkdir(parents=True)
     client.bgsave()
-    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 10, "a snapshot that fails")
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 60, "a snapshot that fails")
 
     assert code_of_a_snapshot(client) == "MISCONF"
     assert found(client) == Refusal("disk", "its last snapshot (bgsave) failed")

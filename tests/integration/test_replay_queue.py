@@ -96,7 +96,7 @@ def test_a_stop_loses_nothing_and_says_how_to_go_on(tmp_path: Path, shared_valke
     write_record(tmp_path / "r", connection(0, numbers(1, 1000)))
     client = shared_valkey.client()
     with Command(tmp_path, "replay", "r", "--to-queue", "--at-once", REDIS_URL=shared_valkey.url) as command:
-        wait_until(lambda: client.llen("dramatiq:trades") == 100, 20, "a full queue")
+        wait_until(lambda: client.llen("dramatiq:trades") == 100, 60, "a full queue")
         command.interrupt()
         assert command.wait() == 1
         assert command.err == "stopped: go on with --from 101\n"
@@ -148,7 +148,7 @@ def test_at_its_pace(tmp_path: Path, shared_valkey: Valkey) -> None:
     write_record(tmp_path / "r", connection(0, ["a", "b"], every_us=30_000_000))
     client = shared_valkey.client()
     with Command(tmp_path, "replay", "r", "--to-queue", REDIS_URL=shared_valkey.url) as command:
-        wait_until(lambda: client.llen("dramatiq:trades") == 1, 20, "the first frame")
+        wait_until(lambda: client.llen("dramatiq:trades") == 1, 60, "the first frame")
         command.interrupt()
         assert command.wait() == 1
         assert command.err == "stopped: go on with --from 2\n"
@@ -181,7 +181,7 @@ def test_a_redis_that_restarts_meanwhile(tmp_path: Path, make_valkey) -> None:
     write_record(tmp_path / "r", connection(0, numbers(1, 2000), every_us=1000))
     client = valkey.client()
     with Command(tmp_path, "replay", "r", "--to-queue", REDIS_URL=valkey.url) as command:
-        wait_until(lambda: client.llen("dramatiq:trades") > 100, 20, "the first frames")
+        wait_until(lambda: client.llen("dramatiq:trades") > 100, 60, "the first frames")
         valkey.kill()
         valkey.start()
         assert command.wait(60) == 0, command.err

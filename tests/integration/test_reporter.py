@@ -73,7 +73,7 @@ def test_a_redis_that_answers_and_takes_no_snapshot_is_in_trouble_by_its_own_wor
     assert reporter.queues() is not None, "reads succeed"
 
     allow(client)
-    wait_until(reporter.report, 10, "a snapshot that is taken")
+    wait_until(reporter.report, 60, "a snapshot that is taken")
     assert reporter.trouble() == ""
 
 

@@ -20,10 +20,18 @@ def end_at_once(client: ScriptedConnection) -> None:
     client.close(1012, "restart")
 
 
-def end_after(seconds: float) -> Any:
+#: Seconds: far more than a connection lasts that ends at once, also on a busy machine.
+STABLE_AFTER = 1.5
+
+
+def end_once_stable(feeds: list[RunningFeed]) -> Any:
+    """Return a script that ends when its connection has been ready for longer than `STABLE_AFTER`, as the feed itself tells."""
+
     def script(client: ScriptedConnection) -> None:
         client.send("x")
-        client.listen(seconds)
+        while not client.recording.left and len(feeds[0].of(ConnectionReady)) < client.recording.number:
+            client.listen(0.02)
+        client.listen(STABLE_AFTER + 0.1)
         client.close(1012, "restart")
 
     return script
@@ -40,11 +48,18 @@ def test_a_server_that_flaps_uses_the_budget_up_though_every_connection_was_read
 
 
 def test_a_server_that_stays_for_stable_after_renews_the_budget_every_time() -> None:
-    retry = {**AT_ONCE, "max_attempts": 1, "stable_after": 0.5}
-    scripts = [end_after(1.2)] * 2  # with one attempt in a row, the second would be the last if it did not count as stable
-    with ScriptedServer(*scripts, end_at_once) as server, RunningFeed(server.url, retry=retry) as feed:
-        feed.wait_for(lambda: feed.status.state is State.FAILED, "the end, once it flaps")
-        assert len(server.recordings) == 3, "two that were stable, each followed by its one attempt, the last of which was not"
+    retry = {**AT_ONCE, "max_attempts": 1, "stable_after": STABLE_AFTER}
+    feeds: list[RunningFeed] = []
+    scripts = [
+        end_once_stable(feeds)
+    ] * 2  # with one attempt in a row, the second would be the last if it did not count as stable
+    with ScriptedServer(*scripts, end_at_once) as server:
+        feeds.append(RunningFeed(server.url, retry=retry))
+        with feeds[0] as feed:
+            feed.wait_for(lambda: feed.status.state is State.FAILED, "the end, once it flaps")
+            assert len(server.recordings) == 3, (
+                "two that were stable, each followed by its one attempt, the last of which was not"
+            )
     assert [event.attempt for event in feed.of(RetryScheduled)] == [1, 1]
 
 
@@ -62,10 +77,13 @@ def test_a_connection_that_is_never_ready_is_not_stable_however_long_it_lasts() 
 
 
 def test_the_backoff_begins_anew_after_a_stable_connection_and_goes_on_growing_without() -> None:
-    retry = {"initial": 0.01, "max": 1.0, "multiplier": 3.0, "jitter": "none", "stable_after": 0.5}
-    scripts = [end_at_once, end_at_once, end_after(1.2), end_at_once]
-    with ScriptedServer(*scripts, lambda client: client.send("last")) as server, RunningFeed(server.url, retry=retry) as feed:
-        feed.wait_for(lambda: feed.payloads[-1:] == ["last"], "the last connection")
+    retry = {"initial": 0.01, "max": 1.0, "multiplier": 3.0, "jitter": "none", "stable_after": STABLE_AFTER}
+    feeds: list[RunningFeed] = []
+    scripts = [end_at_once, end_at_once, end_once_stable(feeds), end_at_once]
+    with ScriptedServer(*scripts, lambda client: client.send("last")) as server:
+        feeds.append(RunningFeed(server.url, retry=retry))
+        with feeds[0] as feed:
+            feed.wait_for(lambda: feed.payloads[-1:] == ["last"], "the last connection")
     assert [round(event.delay, 6) for event in feed.of(RetryScheduled)] == [0.01, 0.03, 0.01, 0.03]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import redis
 
-from ingest.broker.history import read_history
+from ingest.broker.history import FeedHistory, read_history
 from ingest.broker.keys import Keys
 from ingest.broker.status import read_statuses
 from ingest.testing import ScriptedServer
@@ -104,6 +105,10 @@ def echoing(client) -> None:
     client.send_close(1008, f"you said {headers.get('x-fresh', '')} {headers.get('authorization', '')}"[:120])
 
 
+def history(client: redis.Redis) -> dict[tuple[str, str], FeedHistory]:
+    return read_history(client, Keys("dramatiq"), [("", "leaking-0"), ("", "quiet")])
+
+
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_no_secret_is_readable_in_log_sentry_metrics_health_snapshot_history_or_gaps(
     tmp_path: Path, valkey: Valkey, sentry_server: SentryServer, log_format: str
@@ -117,11 +122,12 @@ def test_no_secret_is_readable_in_log_sentry_metrics_health_snapshot_history_or_
         environ = {**ENVIRON, "LOG_FORMAT": log_format, "LOG_LEVEL": "debug", "SENTRY_DSN": sentry_server.dsn}
         with SupervisorProcess(tmp_path, text, valkey.url, **environ) as supervisor:
             supervisor.wait_for_log("health_listening")
-            wait_until(lambda: supervisor.told("refused with") >= SECRETS, 30, "every secret in an exception")
-            wait_until(lambda: supervisor.told("asked with") >= SECRETS, 30, "every secret in a reason")
-            wait_until(lambda: supervisor.told("you said") > 0, 30, "what the server said")
-            wait_until(lambda: supervisor.told("gap_found.*position") > 0, 30, "a gap with a position")
-            wait_until(lambda: read_statuses(client, "dramatiq"), 20, "a snapshot")
+            wait_until(lambda: supervisor.told("refused with") >= SECRETS, 60, "every secret in an exception")
+            wait_until(lambda: supervisor.told("asked with") >= SECRETS, 60, "every secret in a reason")
+            wait_until(lambda: supervisor.told("you said") > 0, 60, "what the server said")
+            wait_until(lambda: supervisor.told("gap_found.*position") > 0, 60, "a gap with a position")
+            wait_until(lambda: client.zcard("dramatiq:__gaps__..quiet"), 60, "a gap in the records")
+            wait_until(lambda: read_statuses(client, "dramatiq"), 60, "a snapshot")
             [line] = [line for line in supervisor.log.splitlines() if "health_listening" in line]
             url = json.loads(line)["url"] if log_format == "json" else line.partition("url=")[2]
             told = {
@@ -134,13 +140,12 @@ def test_no_secret_is_readable_in_log_sentry_metrics_health_snapshot_history_or_
             supervisor.wait_for_log("broker_unavailable")
             client.execute_command("ACL", "SETUSER", "bob", f">{SIGN}-redis")
             supervisor.wait_for_log("broker_recovered")
-            wait_until(lambda: len(sentry_server.events) >= SECRETS, 20, "an issue of each")
+            wait_until(lambda: len(sentry_server.events) >= SECRETS, 60, "an issue of each")
+            wait_until(lambda: all(each.happenings for each in history(client).values()), 60, "what happened, in the history")
             supervisor.stop()
     told["log"] = supervisor.log
     told["sentry"] = sentry_server.raw
-    history = read_history(client, Keys("dramatiq"), [("", "leaking-0"), ("", "quiet")])
-    assert all(each.happenings for each in history.values())
-    told["history"] = repr(history)
+    told["history"] = repr(history(client))
     told["gaps"] = repr(client.zrange("dramatiq:__gaps__..quiet", 0, -1))
     assert {name for name, text in told.items() if not text} == set()
     leaks = {name: [line[:300] for line in text.splitlines() if SIGN in line][:3] for name, text in told.items() if SIGN in text}

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +43,7 @@ class Exchange:
         if number is not None:
             self.process.send_signal(number)
         try:
-            out, err = self.process.communicate(timeout=20)
+            out, err = self.process.communicate(timeout=60)
         finally:
             self.process.kill()
         return self.process.returncode, out, err
@@ -134,11 +136,11 @@ def test_the_same_seed_gives_the_same_market():
 
 def test_a_quiet_connection_gets_heartbeats_and_protocol_pings_are_answered():
     with exchange(rate=0) as venue, dial(venue.url) as client:
-        client.send(request("subscribe", "trade"))
-        assert await_message(client, channel="heartbeat") == {"channel": "heartbeat"}
         started = time.monotonic()
-        assert await_message(client, channel="heartbeat")
-        assert 0.5 < time.monotonic() - started < 5
+        client.send(request("subscribe", "trade"))
+        for _ in range(3):
+            assert await_message(client, channel="heartbeat") == {"channel": "heartbeat"}
+        assert time.monotonic() - started > 1.5, "two seconds of silence between three, however late they are read"
         assert client.ping().wait(10)
 
 
@@ -148,11 +150,26 @@ def test_who_subscribes_to_nothing_and_says_nothing_is_closed():
             next(message for message in messages(client) if message["channel"] != "status")
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1000, "idle")
-        with dial(venue.url) as client:
-            client.send(request("subscribe", "trade"))
+        with in_time(venue.url, request("subscribe", "trade")) as client:
             started = time.monotonic()
             while time.monotonic() - started < 1.0:
                 client.recv(timeout=10)
+
+
+@contextlib.contextmanager
+def in_time(url: str, text: str, seconds: float = 20.0) -> Iterator[ClientConnection]:
+    """Subscribe before an idle client is closed: on a busy machine that may take more than one attempt."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with dial(url) as client:
+            try:
+                client.send(text)
+                await_message(client, success=True)
+            except ConnectionClosed:
+                assert time.monotonic() < deadline, "every connection was closed before it had subscribed"
+                continue
+            yield client
+            return
 
 
 def test_a_wrong_path_is_not_found():
@@ -162,11 +179,14 @@ def test_a_wrong_path_is_not_found():
 
 
 def test_a_high_rate_is_sustained_on_one_connection():
+    """What it takes of a processor's time is compared, not what it gets: other tests share these cores."""
     with exchange(rate=20_000) as venue, bare(venue.url) as sock:
         for channel in ("book", "trade"):
             send_text(sock, request("subscribe", channel, ["BTC/USD", "ETH/USD"]))
-        count_updates(sock, 0.5)  # warm up
-        assert count_updates(sock, 2.0) > 2.0 * 20_000 * 0.5  # half: other tests share these cores
+        count_updates(sock, 10_000)  # warm up
+        before = processor_seconds(venue.process.pid)
+        updates = count_updates(sock, 40_000)
+        assert updates / (processor_seconds(venue.process.pid) - before) > 20_000
 
 
 def test_a_client_that_does_not_read_is_cut_off():
@@ -175,7 +195,7 @@ def test_a_client_that_does_not_read_is_cut_off():
         send_text(sock, request("subscribe", "book", depth=1000))
         with dial(venue.url, ping_interval=None, close_timeout=0.2) as other:  # who is served all the while
             other.send(request("subscribe", "trade"))
-            wait_until(lambda: is_cut(sock), 60, "the one that does not read to be cut off")
+            wait_until(lambda: is_cut(sock), 180, "the one that does not read to be cut off")
             await_message(other, channel="trade")
 
 
@@ -226,7 +246,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(options: dict[str, Any], said: st
 
 def test_a_missing_library_is_named_with_its_remedy():
     start = "import sys; sys.modules['websockets'] = None; " + START.removeprefix("import sys; ")
-    done = subprocess.run([sys.executable, "-c", start, "{}"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", start, "{}"], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "simulate needs the package websockets: pip install 'dramatiq-websocket[embedded]'\n"
 
@@ -248,11 +268,20 @@ def send_text(sock: socket.socket, text: str) -> None:
     sock.sendall(b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data)  # a mask of zeros masks nothing
 
 
-def count_updates(sock: socket.socket, seconds: float) -> int:
-    end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        count += sock.recv(1 << 20).count(b'"type":"update"')
+def count_updates(sock: socket.socket, least: int) -> int:
+    """Read so many updates; return how many it were."""
+    count = 0
+    while count < least:
+        data = sock.recv(1 << 20)
+        assert data, "it ended"
+        count += data.count(b'"type":"update"')
     return count
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has been computing."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def is_cut(sock: socket.socket) -> bool:

@@ -13,9 +13,9 @@ from tests.support.kraken import Replica, request
 def test_every_fault_comes_and_the_market_goes_on():
     seen: Counter[str] = Counter()
     responses: list[Response] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     with exchange(rate=200, symbols=["BTC/USD"], seed=3, faults=True, fault_interval=1.0) as venue:
-        while not {"reset", "restart", "refused", "silence"} <= seen.keys():
+        while not {"reset", "restart", "refused", "silence"} <= seen.keys() or seen["updates"] <= 50:
             assert time.monotonic() < deadline, seen
             try:
                 seen += watch(venue.url)
@@ -23,7 +23,6 @@ def test_every_fault_comes_and_the_market_goes_on():
                 responses.append(refusal.response)
                 seen["refused"] += 1
                 time.sleep(0.05)  # between two attempts, not to wait for anything
-    assert seen["updates"] > 50
     assert {response.status_code for response in responses} == {503}
     assert all(int(response.headers["Retry-After"]) >= 1 for response in responses)
 

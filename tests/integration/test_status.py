@@ -101,7 +101,7 @@ def test_who_was_killed_is_known_for_an_hour_and_who_ended_in_order_is_forgotten
     assert [status["id"] for status in reading.statuses] == ["h:1:running"]
     [gone] = reading.gone
     assert (gone.kind, gone.id) == ("supervisor", "h:2:killed")
-    assert reading.at - gone.seen == pytest.approx(70, abs=5)
+    assert 70 - 1 <= reading.at - gone.seen <= 90
 
 
 def test_ages_are_by_redis_s_clock(valkey: Valkey) -> None:
@@ -113,7 +113,9 @@ def test_ages_are_by_redis_s_clock(valkey: Valkey) -> None:
 
     ages = read_processes(client, "ns").ages
 
-    assert ages == {"running": pytest.approx(4, abs=2), "ended": pytest.approx(30, abs=2)}
+    assert ages.keys() == {"running", "ended"}
+    assert 4 <= ages["running"] <= RUNNING_TTL, "a little older where the machine is busy"
+    assert 30 <= ages["ended"] <= 40
 
 
 def test_the_slowest_worker_that_runs_gives_the_lag() -> None:

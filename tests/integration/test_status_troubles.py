@@ -12,7 +12,7 @@ from ingest.testing import ScriptedServer
 from ingest.tools.findings import Finding, Severity, find
 from ingest.tools.watching import Watcher
 from settings.model import BrokerSettings
-from tests.support.fault_feeds import feeds_toml
+from tests.support.fault_feeds import PATIENT, feeds_toml
 from tests.support.redis_server import Valkey
 from tests.support.scrapes import get
 from tests.support.supervisor import SupervisorProcess
@@ -31,29 +31,34 @@ def says(url: str, words: str) -> bool:
     return any(words in finding.text for finding in findings(url))
 
 
+def only_one(url: str, words: str) -> Finding | None:
+    """Return the finding that says this, once no other is there."""
+    found = findings(url)
+    return found[0] if len(found) == 1 and words in found[0].text else None
+
+
 def test_a_redis_that_refuses_writes_is_told_first_and_makes_nobody_ready(tmp_path: Path, valkey: Valkey) -> None:
     client: redis.Redis = valkey.client()
     health = "[supervisor]\nhealth_port = 0\n"
     with (
         ScriptedServer(lambda connection: connection.send("x")) as server,
-        SupervisorProcess(tmp_path, feeds_toml(server.url, top=health), valkey.url) as supervisor,
+        SupervisorProcess(tmp_path, feeds_toml(server.url, extra=PATIENT, top=health), valkey.url) as supervisor,
     ):
         supervisor.wait_for_log("health_listening")
         [line] = [line for line in supervisor.log.splitlines() if "health_listening" in line]
         url = line.partition("url=")[2].strip()
-        wait_until(lambda: get(f"{url}/ready").status == 200, 20, "readiness")
+        wait_until(lambda: get(f"{url}/ready").status == 200, 60, "readiness")
 
         client.config_set("maxmemory", "100kb")
-        wait_until(lambda: get(f"{url}/ready").status == 503, 20, "the refusal")
+        wait_until(lambda: get(f"{url}/ready").status == 503, 60, "the refusal")
         assert get(f"{url}/ready").json["redis"]["reason"].startswith("Redis refuses writes: OOM ")
         assert "dramatiq_websocket_redis_up 0.0" in get(f"{url}/metrics").text
-        wait_until(lambda: says(valkey.url, "refuses writes ("), 20, "the finding")
-        [finding] = findings(valkey.url)
+        finding = wait_until(lambda: only_one(valkey.url, "refuses writes ("), 60, "the finding")
         assert (finding.severity, finding.subject) == (Severity.ERROR, "Redis")
 
         client.config_set("maxmemory", "0")
-        wait_until(lambda: get(f"{url}/ready").status == 200, 20, "readiness again")
-        wait_until(lambda: not findings(valkey.url), 20, "that all is well")
+        wait_until(lambda: get(f"{url}/ready").status == 200, 60, "readiness again")
+        wait_until(lambda: not findings(valkey.url), 60, "that all is well")
         supervisor.stop()
 
 
@@ -65,22 +70,21 @@ def test_a_spool_whose_folder_is_gone_and_a_name_that_is_taken_are_told_until_th
     two.mkdir()
     url = shared_valkey.url
     with ScriptedServer(lambda connection: connection.send("x")) as server:
-        first = SupervisorProcess(one, feeds_toml(server.url, extra='spool = { directory = "spool" }'), url)
+        first = SupervisorProcess(one, feeds_toml(server.url, extra=PATIENT + 'spool = { directory = "spool" }'), url)
         with first:
             first.wait_for_log("connection_ready")
-            wait_until(lambda: not findings(url), 20, "that all is well")
+            wait_until(lambda: not findings(url), 60, "that all is well")
 
             shutil.rmtree(one / "spool")
-            wait_until(lambda: says(url, "its spool takes nothing on "), 20, "the folder that is gone")
+            wait_until(lambda: says(url, "its spool takes nothing on "), 60, "the folder that is gone")
             (one / "spool").mkdir()
-            wait_until(lambda: not findings(url), 20, "the file in its new place")
+            wait_until(lambda: not findings(url), 60, "the file in its new place")
 
-            with SupervisorProcess(two, feeds_toml(server.url + "other"), url) as second:
+            with SupervisorProcess(two, feeds_toml(server.url + "other", extra=PATIENT), url) as second:
                 second.wait_for_log("feed_name_taken")
-                wait_until(lambda: says(url, "another feed of that name leads on "), 20, "the name that is taken")
-                [finding] = findings(url)
+                finding = wait_until(lambda: only_one(url, "another feed of that name leads on "), 60, "the name that is taken")
                 assert finding.subject == "trades"
                 assert f":{second.pid} reads nothing" in finding.text
                 second.stop()
-            wait_until(lambda: not findings(url), 20, "that it is over")
+            wait_until(lambda: not findings(url), 60, "that it is over")
             first.stop()

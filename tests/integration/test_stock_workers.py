@@ -56,7 +56,7 @@ def test_it_reads_payload_and_frame(app: Project, valkey: Valkey, namespace: str
     assert [payload for payload, _, _ in results] == ["first", {"price": 1.5}]
     assert [(frame["feed"], frame["seq"]) for _, frame, _ in results] == [("trades", 1), ("trades", 2)]
     assert [ours for _, _, ours in results] == [[], []]
-    wait_until(lambda: client.hlen(f"{namespace}:trades.msgs") == 0, 30, "both to be acknowledged")
+    wait_until(lambda: client.hlen(f"{namespace}:trades.msgs") == 0, 60, "both to be acknowledged")
     assert process.terminate() == 0, process.log
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -29,7 +30,7 @@ from tests.support.raw_server import RawServer, accept_key, accept_upgrade
 from tests.support.tls import Authority
 from tests.support.waiting import wait_until
 
-SOON = 5.0
+SOON = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -287,15 +288,13 @@ def test_a_server_that_takes_nothing_times_a_send_out(authority: Authority) -> N
 
 
 @contextlib.contextmanager
-def openssl_server(authority: Authority, version: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """`openssl s_server` on a free port; what is written to its standard input goes to the client, or is a command."""
+def openssl_server(authority: Authority, version: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`openssl s_server` on a port that it says; what is written to its standard input goes to the client, or is a command."""
     certificate, key = authority.files("localhost")
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", certificate, "-key", key, f"-{version}"]
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, f"-{version}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
-            yield port, process
+            yield process
         finally:
             process.kill()
 
@@ -303,16 +302,15 @@ def openssl_server(authority: Authority, version: str) -> Iterator[tuple[int, su
 @pytest.mark.skipif(shutil.which("openssl") is None and "CI" not in os.environ, reason="the openssl command is not installed")
 @pytest.mark.parametrize(("version", "command"), [("tls1_3", b"K\n"), ("tls1_3", b"k\n"), ("tls1_2", b"r\n")])
 def test_key_updates_and_renegotiations_do_not_disturb(authority: Authority, version: str, command: bytes) -> None:
-    with openssl_server(authority, version) as (port, server):
+    with openssl_server(authority, version) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         output = _Output(server.stdout)
-        output.wait_for(b"ACCEPT")
-
+        port = output.wait_for_port()
         answer = threading.Thread(target=_answer, args=(server, output))
         answer.start()
         with dialled(f"wss://localhost:{port}/", tls={"ca_file": authority.ca_file}) as transport:
-            answer.join(10)
+            answer.join(20)
             for text in (b"one", b"two", b"three"):
                 server.stdin.write(b"\x81" + bytes([len(text)]) + text)
                 server.stdin.flush()
@@ -340,8 +338,13 @@ class _Output:
             while data := self._stream.read1(65536):
                 self._data += data
 
+    def wait_for_port(self) -> int:
+        """Wait until it listens; return where."""
+        found = wait_until(lambda: re.search(rb"ACCEPT \S+:(\d+)\s", self._data), 20.0, "a server that listens")
+        return int(found[1])
+
     def wait_for(self, text: bytes) -> bytes:
-        wait_until(lambda: text in self._data, 10.0, f"{text!r} from the server")
+        wait_until(lambda: text in self._data, 20.0, f"{text!r} from the server")
         return self._data
 
     def wait_for_message(self, text: str, meanwhile: Callable[[], object]) -> None:

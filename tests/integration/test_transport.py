@@ -22,7 +22,7 @@ from tests.support.echo import websockets_server
 from tests.support.raw_server import RawServer, accept_upgrade, read_request, switching
 from tests.support.waiting import wait_until
 
-SOON = 5.0
+SOON = 20.0
 
 
 def upgraded(then: Callable[[socket.socket], None]) -> RawServer:

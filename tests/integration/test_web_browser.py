@@ -15,7 +15,7 @@ from ingest.broker.keys import Keys
 from ingest.broker.status import publish_status
 from tests.support.browser import TIMEOUT, browsing
 from tests.support.dead_letters import bury, dead_message, waiting
-from tests.support.fault_feeds import feeds_toml
+from tests.support.fault_feeds import PATIENT, feeds_toml
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.redis_server import Valkey
 from tests.support.supervisor import SupervisorProcess
@@ -92,7 +92,7 @@ def test_a_real_feed_live_paused_and_resumed_by_keyboard(chromium: Browser, tmp_
     with (
         numbered_server(NumberedStream(50)) as server,
         WebProcess(tmp_path, shared_valkey.url, WEB_TOKEN=TOKEN) as web,
-        SupervisorProcess(tmp_path, feeds_toml(server.url), shared_valkey.url),
+        SupervisorProcess(tmp_path, feeds_toml(server.url, extra=PATIENT), shared_valkey.url),
         browsing(chromium, web.url) as page,
     ):
         expect(page.get_by_role("row", name="trades READY")).to_be_visible()
@@ -169,7 +169,8 @@ def test_a_dead_letter_is_retried_by_keyboard_alone(chromium: Browser, web: WebP
 
 def test_redis_goes_and_comes_back_and_so_does_the_server(chromium: Browser, tmp_path: Path, valkey: Valkey) -> None:
     tell(valkey)
-    with WebProcess(tmp_path, valkey.url) as web, browsing(chromium, web.url) as page:
+    refused = "ERR_CONNECTION_REFUSED"  # where the page tries again before it is closed
+    with WebProcess(tmp_path, valkey.url) as web, browsing(chromium, web.url, foreseen=refused) as page:
         expect(page.locator("#feeds")).to_contain_text("trades")
         page.locator("#feeds a").first.focus()
         valkey.kill()

@@ -24,7 +24,7 @@ def test_every_message_is_processed_once_and_acknowledged(either: Bench) -> None
     either.worker(broker, threads=4)
     for number in range(300):
         actor.send(number)
-    wait_until(lambda: len(either.seen) >= 300, 20, "all messages")
+    wait_until(lambda: len(either.seen) >= 300, 60, "all messages")
     either.wait_until_empty()
     assert sorted(either.seen) == list(range(300))
     assert either.fetched(broker) == set()
@@ -36,7 +36,7 @@ def test_messages_are_processed_in_order_by_one_thread(either: Bench) -> None:
     for number in range(200):
         actor.send(number)
     either.worker(broker, threads=1)
-    wait_until(lambda: len(either.seen) >= 200, 20, "all messages")
+    wait_until(lambda: len(either.seen) >= 200, 60, "all messages")
     assert either.seen == list(range(200))
 
 
@@ -61,7 +61,7 @@ def test_an_actor_that_fails_is_retried_and_then_a_dead_letter(either: Bench) ->
 
     message = either.actor(broker, fail, max_retries=2).send("x")
     either.worker(broker)
-    [dead] = wait_until(lambda: either.client.hvals(f"dramatiq:{QUEUE}.XQ.msgs"), 20, "the dead letter")
+    [dead] = wait_until(lambda: either.client.hvals(f"dramatiq:{QUEUE}.XQ.msgs"), 60, "the dead letter")
     assert either.seen == ["x"] * 3
     found = json.loads(dead)
     assert (found["message_id"], found["options"]["retries"]) == (message.message_id, 2)
@@ -81,7 +81,7 @@ def test_a_retry_may_be_asked_for_with_a_delay(either: Bench) -> None:
 
     either.actor(broker, ask).send("x")
     either.worker(broker)
-    wait_until(lambda: len(times) == 2, 20, "the retry")
+    wait_until(lambda: len(times) == 2, 60, "the retry")
     assert times[1] - times[0] >= 0.3
     either.wait_until_empty()
 
@@ -91,12 +91,14 @@ def test_a_delayed_message_waits_for_its_time(either: Bench) -> None:
     actor = either.actor(broker)
     either.worker(broker)
     sent = time.monotonic()
+    actor.send_with_options(args=("much later",), delay=600_000)
     actor.send_with_options(args=("later",), delay=500)
+    wait_until(lambda: either.seen == ["later"], 60, "the one whose time has come")
+    assert time.monotonic() - sent >= 0.5
     actor.send("now")
-    wait_until(lambda: len(either.seen) == 2, 20, "both")
-    assert either.seen == ["now", "later"]
-    assert 0.5 <= time.monotonic() - sent < 5
-    either.wait_until_empty()
+    wait_until(lambda: either.seen == ["later", "now"], 60, "one that overtakes it")
+    wait_until(lambda: either.stored() == 0, 60, "both to be acknowledged")
+    wait_until(lambda: either.stored(f"{QUEUE}.DQ") == 1, 60, "none but the one that waits")
 
 
 def test_delayed_messages_go_back_when_the_worker_stops(either: Bench) -> None:
@@ -105,7 +107,7 @@ def test_delayed_messages_go_back_when_the_worker_stops(either: Bench) -> None:
     worker = either.worker(broker)
     for number in range(3):
         actor.send_with_options(args=(number,), delay=60_000)
-    wait_until(lambda: len(either.fetched(broker, f"{QUEUE}.DQ")) == 3, 20, "them to be fetched")
+    wait_until(lambda: len(either.fetched(broker, f"{QUEUE}.DQ")) == 3, 60, "them to be fetched")
     either.stop(worker)
     assert either.stored(f"{QUEUE}.DQ") == len(either.waiting(f"{QUEUE}.DQ")) == 3
     assert either.seen == []
@@ -116,7 +118,7 @@ def test_a_message_without_an_actor_is_a_dead_letter(either: Bench) -> None:
     either.actor(broker)
     broker.enqueue(dramatiq.Message(QUEUE, "nobody", (), {}, {}))
     either.worker(broker)
-    wait_until(lambda: either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1, 20, "the dead letter")
+    wait_until(lambda: either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1, 60, "the dead letter")
     either.wait_until_empty()
 
 
@@ -126,7 +128,7 @@ def test_a_message_that_is_too_old_is_skipped(either: Bench) -> None:
     born = current_millis()
     wait_until(lambda: current_millis() > born + 2, 1, "it to be too old")
     either.worker(broker)
-    wait_until(lambda: either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1, 20, "it to be given up")
+    wait_until(lambda: either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1, 60, "it to be given up")
     assert either.seen == []
 
 
@@ -152,7 +154,7 @@ def test_a_time_limit_ends_a_message(either: Bench) -> None:
     either.actor(broker, forever, time_limit=200).send("x")
     broker.emit_after("process_boot")
     either.worker(broker)
-    wait_until(lambda: either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1, 20, "the dead letter")
+    wait_until(lambda: either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1, 60, "the dead letter")
 
 
 def test_priorities_decide_among_what_was_fetched(either: Bench) -> None:
@@ -163,9 +165,9 @@ def test_priorities_decide_among_what_was_fetched(either: Bench) -> None:
     either.actor(broker, name="low", priority=100).send("low")
     either.actor(broker, name="high", priority=0).send("high")
     worker = either.worker(broker, threads=2)
-    wait_until(lambda: worker.work_queue.qsize() == 2, 20, "all to be fetched, two of them running")
+    wait_until(lambda: worker.work_queue.qsize() == 2, 60, "all to be fetched, two of them running")
     first.open()  # one thread for both
-    wait_until(lambda: len(either.seen) == 2, 20, "both")
+    wait_until(lambda: len(either.seen) == 2, 60, "both")
     second.open()
     assert either.seen == ["high", "low"]
     either.wait_until_empty()
@@ -191,7 +193,7 @@ def test_a_paused_worker_takes_nothing_until_it_is_resumed(either: Bench, monkey
     assert either.seen == []
     assert len(either.waiting()) == 1
     worker.resume()
-    wait_until(lambda: either.seen == ["x"], 20, "the message")
+    wait_until(lambda: either.seen == ["x"], 60, "the message")
     either.wait_until_empty()
 
 
@@ -202,7 +204,7 @@ def test_what_runs_is_finished_at_a_stop_and_the_rest_goes_back(either: Bench) -
     for number in range(30):
         actor.send(number)
     worker = either.worker(broker, threads=2)
-    wait_until(lambda: len(gate.entered) == 2, 20, "two to run")
+    wait_until(lambda: len(gate.entered) == 2, 60, "two to run")
     stopping = threading.Thread(target=either.stop, args=(worker,))
     stopping.start()
     gate.open()
@@ -223,7 +225,7 @@ def test_a_dead_workers_messages_are_delivered_again(either: Bench) -> None:
     live = either.broker(heartbeat_timeout=300, maintenance_chance=1_000_000)
     either.actor(live)
     either.worker(live)
-    wait_until(lambda: either.seen == ["x"], 20, "the message to come again")
+    wait_until(lambda: either.seen == ["x"], 60, "the message to come again")
     either.wait_until_empty()
     assert dead.broker_id.encode() not in either.client.zrange("dramatiq:__heartbeats__", 0, -1)
 
@@ -232,7 +234,7 @@ def test_a_worker_shows_that_it_lives_while_it_has_nothing_to_do(either: Bench) 
     broker = either.broker(heartbeat_timeout=1000)
     either.actor(broker)
     either.worker(broker)
-    wait_until(lambda: either.client.zscore("dramatiq:__heartbeats__", broker.broker_id), 20, "a heartbeat")
+    wait_until(lambda: either.client.zscore("dramatiq:__heartbeats__", broker.broker_id), 60, "a heartbeat")
     assert_lives(either, broker, 3)
 
 
@@ -241,7 +243,7 @@ def test_a_worker_shows_that_it_lives_while_a_message_runs_at_its_stop(either: B
     gate = Gate()
     either.actor(broker, gate).send("x")
     worker = either.worker(broker)
-    wait_until(lambda: gate.entered, 20, "the message to run")
+    wait_until(lambda: gate.entered, 60, "the message to run")
     stopping = threading.Thread(target=either.stop, args=(worker,))
     stopping.start()
     assert_lives(either, broker, 3)
@@ -251,12 +253,16 @@ def test_a_worker_shows_that_it_lives_while_a_message_runs_at_its_stop(either: B
 
 
 def assert_lives(bench: Bench, broker: RedisBroker, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    """The last sign of life is never older than its timeout, but for what this thread itself was held up by a busy machine."""
+    last = time.monotonic()
+    end = last + seconds
+    while last < end:
+        asked = current_millis()
         score = bench.client.zscore("dramatiq:__heartbeats__", broker.broker_id)
         assert score is not None
-        assert current_millis() - score < 1000
-        time.sleep(0.05)
+        held_up, last = time.monotonic() - last, time.monotonic()
+        assert asked - score < 1000 + held_up * 1000
+        time.sleep(0.05)  # between two looks
 
 
 def test_an_outage_of_redis_ends_no_worker(either: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,12 +271,12 @@ def test_an_outage_of_redis_ends_no_worker(either: Bench, monkeypatch: pytest.Mo
     actor = either.actor(broker)
     either.worker(broker)
     actor.send("before")
-    wait_until(lambda: either.seen == ["before"], 20, "the first")
+    wait_until(lambda: either.seen == ["before"], 60, "the first")
     either.valkey.stop()
     either.valkey.start()
     either.client = either.valkey.client()
-    wait_until(lambda: _sent(actor), 20, "Redis to be back")
-    wait_until(lambda: "after" in either.seen, 20, "the second")
+    wait_until(lambda: _sent(actor), 60, "Redis to be back")
+    wait_until(lambda: "after" in either.seen, 60, "the second")
     either.wait_until_empty()
 
 

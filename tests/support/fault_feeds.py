@@ -15,6 +15,10 @@ FEED = {
     "retry": "{ initial = 0.05, max = 0.2 }",
 }
 
+#: What a test gives in place of these where nothing depends on them and the machine may be busy (`make test` runs many at once):
+#: a server or a supervisor that is late then costs no connection.
+PATIENT = "open_timeout = 20\nping_timeout = 20\n"
+
 QUEUE = "[queues.trades]\nhigh_watermark = 10_000_000\n"
 
 

@@ -52,7 +52,7 @@ class Running:
         assert done.returncode == 0, done.stderr
         return [gap for gap in map(json.loads, done.stdout.splitlines()) if gap["cause"] == cause]
 
-    def flows(self, beyond: int = 0, timeout: float = 30.0) -> None:
+    def flows(self, beyond: int = 0, timeout: float = 60.0) -> None:
         """Wait until a number beyond this one is in the queue."""
         wait_until(lambda: self.newest() > beyond or not self.supervisor.running, timeout, f"a number beyond {beyond}")
         assert self.supervisor.running, "the supervisor has ended"

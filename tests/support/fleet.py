@@ -106,7 +106,7 @@ class Fleet:
     def depth(self) -> int:
         return self.client.llen(KEY)
 
-    def flows(self, beyond: int = 0, timeout: float = 30.0) -> None:
+    def flows(self, beyond: int = 0, timeout: float = 60.0) -> None:
         """Wait until a number beyond this one is in the queue."""
         wait_until(lambda: self.newest() > beyond, timeout, f"a number beyond {beyond}")
 

@@ -70,7 +70,7 @@ class Bench:
         return set(self.client.smembers(f"dramatiq:__acks__.{broker.broker_id}.{queue}"))
 
     def wait_until_empty(self) -> None:
-        wait_until(lambda: self.stored() == 0 == self.stored(f"{QUEUE}.DQ"), 20, "every message to be acknowledged")
+        wait_until(lambda: self.stored() == 0 == self.stored(f"{QUEUE}.DQ"), 60, "every message to be acknowledged")
 
     def close(self) -> None:
         for worker in list(self._workers):

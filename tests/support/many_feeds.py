@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,7 +83,7 @@ class ManyFeeds:
         for stream in self.streams.values():
             stream.pause()
 
-    def wait_for(self, more: int, timeout: float = 30.0) -> None:
+    def wait_for(self, more: int, timeout: float = 60.0) -> None:
         """Wait until every feed has sent so many more numbers."""
         targets = {name: last + more for name, last in self.sent.items()}
         wait_until(lambda: reached(self.sent, targets), timeout, f"{more} more numbers of every feed (sent: {self.sent})")
@@ -90,9 +91,10 @@ class ManyFeeds:
     # -- the supervisor
 
     def toml(self, *, extra: str = "", top: str = "", connections: int = CONNECTIONS) -> str:
-        """Return the settings; ``extra`` are further keys of every feed, in which ``{name}`` is its name."""
+        """Return the settings; ``extra`` are further keys of every feed (replacing ours), in which ``{name}`` is its name."""
+        replaced = tomllib.loads(extra.format(name=""))
         queues = [f"[queues.{queue}]\nhigh_watermark = 10_000_000\n" for queue in sorted(set(self.queues.values()))]
-        keys = "\n".join(f"{key} = {value}" for key, value in FEED.items() if key != "queue")
+        keys = "\n".join(f"{key} = {value}" for key, value in FEED.items() if key != "queue" and key not in replaced)
         feeds = [
             f'[feeds.{name}]\nurl = "{self.url}{name}"\nqueue = "{queue}"\n{keys}\n{extra.format(name=name)}'
             for name, queue in self.queues.items()
@@ -139,7 +141,7 @@ class ManyFeeds:
                     found[message["options"]["frame"]["feed"]] = number_of(message["args"][0])
         return found
 
-    def flows(self, beyond: Mapping[str, int] | None = None, timeout: float = 30.0) -> None:
+    def flows(self, beyond: Mapping[str, int] | None = None, timeout: float = 60.0) -> None:
         """Wait until of every feed a number beyond this one is in its queue."""
         targets = {name: number + 1 for name, number in (beyond or dict.fromkeys(self.streams, 0)).items()}
         wait_until(lambda: reached(self.newest(), targets), timeout, f"numbers of every feed beyond {beyond}", 0.05)

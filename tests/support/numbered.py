@@ -92,13 +92,13 @@ class NumberedStream:
         """End it with a close frame (1001): all that was sent arrives."""
         self._do("close")
 
-    def wait_for(self, number: int, timeout: float = 30.0) -> None:
+    def wait_for(self, number: int, timeout: float = 60.0) -> None:
         """Wait until so many numbers have been sent."""
         wait_until(lambda: self.last >= number, timeout, f"number {number} (sent: {self.last})")
 
     def _do(self, verb: str) -> None:
         self._verb = verb
-        wait_until(lambda: self._verb is None, 20, f"the stream's {verb}")
+        wait_until(lambda: self._verb is None, 60, f"the stream's {verb}")
 
     # -- the script
 

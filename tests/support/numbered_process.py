@@ -59,7 +59,7 @@ class NumberedProcess:
     def start(self) -> None:
         starts = self._starts()
         self._process = subprocess.Popen([*self._command, str(self.port)], cwd=ROOT)
-        wait_until(lambda: self._starts() > starts, 20, "a server that listens")
+        wait_until(lambda: self._starts() > starts, 60, "a server that listens")
         self.port = int(next(line for line in self._lines() if line.startswith(LISTENS)).split()[1])
 
     def kill(self) -> None:
@@ -90,7 +90,7 @@ class NumberedProcess:
     def _end(self, number: int) -> int:
         assert self._process is not None, "it does not run"
         self._process.send_signal(number)
-        code = self._process.wait(20)
+        code = self._process.wait(60)
         self._process = None
         return code
 

@@ -42,7 +42,7 @@ class Process:
     def log(self) -> str:
         return self._log.read_text()
 
-    def stop(self, timeout: float = 20.0, number: int = signal.SIGTERM) -> int:
+    def stop(self, timeout: float = 60.0, number: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit code."""
         self._process.send_signal(number)
         return self._process.wait(timeout)

@@ -43,6 +43,12 @@ def numbers_of(messages: Iterable[dict[str, Any]]) -> list[int]:
     return [number_of(each) for payload in payloads for each in (payload if isinstance(payload, list) else [payload])]
 
 
+def in_both(delivered: Iterable[int], sent: Iterable[int]) -> list[int]:
+    """Return the numbers that came of those that were sent, in the order in which they came."""
+    known = set(sent)
+    return [number for number in delivered if number in known]
+
+
 class Consumer:
     """Empties a queue in order, as a single worker would, and keeps the numbers; use as a context manager.
 
@@ -57,6 +63,7 @@ class Consumer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._error: BaseException | None = None
+        self._taking = False
         self.rate = rate
         self.numbers: list[int] = []
         #: The deepest that the queue was found.
@@ -74,9 +81,12 @@ class Consumer:
         )
         assert self._error is None, self._error
 
-    def until_empty(self, timeout: float = 30.0) -> None:
-        """Wait until nothing is left in the queue."""
-        wait_until(lambda: self._client.llen(self._key) == 0 or self._error, timeout, "an empty queue", 0.05)
+    def until_empty(self, timeout: float = 60.0) -> None:
+        """Wait until nothing is left in the queue, and what was in it is among the numbers."""
+        wait_until(lambda: self._is_empty() or self._error, timeout, "an empty queue", 0.05)
+
+    def _is_empty(self) -> bool:
+        return self._client.llen(self._key) == 0 and not self._taking
 
     def __enter__(self) -> Consumer:
         self._thread.start()
@@ -94,8 +104,10 @@ class Consumer:
             while not self._stop.is_set():
                 rate = self.rate
                 count = 1000 if rate is None else math.ceil(rate * PERIOD)
+                self._taking = True
                 taken = self._take(count) if count else []
                 self.numbers += taken
+                self._taking = False
                 self._stop.wait(0.0 if rate is None and taken else PERIOD)
         except BaseException as error:
             self._error = error

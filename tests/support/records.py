@@ -83,7 +83,7 @@ class Command:
     def err(self) -> str:
         return self._err.read_text()
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         return self.process.wait(timeout)
 
     def interrupt(self) -> None:

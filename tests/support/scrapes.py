@@ -49,6 +49,10 @@ class Scrape:
     def names(self) -> set[str]:
         return {sample.name for sample in self._samples}
 
+    def total(self, name: str, **labels: str) -> float:
+        """Return the sum of all samples of this name that have these labels; 0 while there is none."""
+        return sum(sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items())
+
     def value(self, name: str, **labels: str) -> float:
         """Return the one sample of this name that has these labels."""
         found = [sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items()]

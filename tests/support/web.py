@@ -24,8 +24,12 @@ class WebProcess(Process):
     def __init__(self, folder: Path, redis_url: str, *options: str, **environ: str) -> None:
         arguments = ("web", "--port", "0", *options)
         super().__init__(folder, "web", *arguments, REDIS_URL=redis_url, **environ)
-        told = wait_until(lambda: _LISTENING.search(self.log) or not self.running, 20, "the page's address")
-        assert not isinstance(told, bool), self.log
+        try:
+            told = wait_until(lambda: _LISTENING.search(self.log) or not self.running, 60, "the page's address")
+            assert not isinstance(told, bool), self.log
+        except BaseException as error:
+            self.__exit__(type(error), error, None)  # nobody else can end it
+            raise
         self.url = told[1].replace("0.0.0.0", "127.0.0.1")
 
 
