@@ -81,8 +81,10 @@ def find(overview: Overview) -> list[Finding]:
     found = [
         *_refused(overview),
         *_nobody(overview),
+        # Before the feeds that it blocks: they are well again as soon as it is.
+        *(finding for queue in overview.queues if queue.full for finding in _of_queue(queue, overview)),
         *(finding for feed in overview.feeds for finding in _of_feed(feed, overview)),
-        *(finding for queue in overview.queues for finding in _of_queue(queue, overview)),
+        *(finding for queue in overview.queues if not queue.full for finding in _of_queue(queue, overview)),
         *(finding for process in overview.everybody if (finding := _of_process(process, overview)) is not None),
     ]
     return sorted(found, key=lambda finding: finding.severity)
@@ -253,8 +255,8 @@ def _of_queue(queue: QueueView, overview: Overview) -> Iterator[Finding]:
         remedy = "its actors hang, or no worker has an actor on this queue: see the workers' log; python -m ingest doctor"
     else:
         remedy = "start more workers (dramatiq workers), or see what its actors wait for"
-    if queue.high_watermark is not None and queue.depth >= queue.high_watermark:
-        text = f"full: {number(queue.depth)} messages wait (high_watermark {number(queue.high_watermark)}){stalled}"
+    if queue.full:
+        text = f"full: {number(queue.depth)} messages wait (high_watermark {number(queue.high_watermark or 0)}){stalled}"
         yield Finding(Severity.WARNING, name, text, remedy)
     elif queue.depth > FEW and not workers and (queue.growth or 0) > 0:
         text = f"grows by {queue.growth:,.0f}/s, {number(queue.depth)} messages wait{stalled}"

@@ -139,6 +139,10 @@ class QueueView:
     high_watermark: int | None = None
     growth: float | None = None
 
+    @property
+    def full(self) -> bool:
+        return self.high_watermark is not None and self.depth >= self.high_watermark
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:

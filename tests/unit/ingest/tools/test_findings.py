@@ -173,6 +173,13 @@ def test_where_redis_may_not_be_asked_whether_it_takes_writes_that_is_said() -> 
     )
 
 
+def test_a_full_queue_is_told_before_the_feeds_that_it_blocks() -> None:
+    overview = overview_of(replace(WELL, state="BLOCKED"), queue=QueueView(name="q", depth=100, high_watermark=100))
+
+    assert [each.subject for each in find(overview)] == ["queue q", "trades"]
+    assert headline(overview, find(overview)).startswith("queue q: full: 100 messages wait")
+
+
 def test_a_queue_whose_messages_die_is_no_good_news() -> None:
     """A mistyped actor: all of it becomes dead letters at once, and nothing else is wrong."""
     dies = QueueView(name="q", dead=3302, died_lately=312)
