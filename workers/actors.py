@@ -7,6 +7,7 @@ not a message of ours with a list in it is called as any actor is.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -118,8 +119,10 @@ class _Frames:
             if isinstance(middleware, Retries):
                 middleware.after_process_message(self._broker, single, exception=error)
         if single.failed:
-            option = {**single.options[FRAME_OPTION], DEAD: True}
-            self._broker.enqueue(single.copy(options={FRAME_OPTION: option}))
+            marked: dict[str, Any] = {FRAME_OPTION: {**single.options[FRAME_OPTION], DEAD: True}}
+            if "traceback" not in single.options:  # an exception that the actor ``throws``
+                marked["traceback"] = traceback.format_exc(limit=30)
+            self._broker.enqueue(single.copy(options=marked))
         current.failed += 1
 
     def _resend(self, current: Current, begin: int) -> None:

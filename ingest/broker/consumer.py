@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from traceback import format_exception
 
 import dramatiq
 import redis
@@ -174,12 +175,16 @@ class RedisConsumer(Consumer):
 
 
 def _last_words(message: MessageProxy) -> bytes | None:
-    """Return the message with the traceback of its last try; None where there is none, or the encoder does not take it."""
-    if "traceback" not in message.options:
-        return None
+    """Return the message with what it died of; None where nobody knows, or the encoder does not take it."""
     try:
-        # `Retries` has counted the try that failed as if another were to follow.
-        data: bytes = message.copy(options={"retries": max(0, message.options["retries"] - 1)}).encode()
+        if "traceback" in message.options:
+            # `Retries` has counted the try that failed as if another were to follow.
+            told: dict[str, object] = {"retries": max(0, message.options.get("retries", 1) - 1)}
+        elif message._exception is not None:  # no actor of that name, too old, one that it ``throws``: not tried again
+            told = {"traceback": "".join(format_exception(message._exception, limit=30))}
+        else:
+            return None
+        data: bytes = message.copy(options=told).encode()
     except Exception:  # noqa: BLE001 - a middleware may have left anything in its options
         return None
     return data

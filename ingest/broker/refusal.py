@@ -1,6 +1,6 @@
 """Why Redis takes no writes, although it answers: full, a replica, or kept from its own disk.
 
-The rule: asks the server alone, reads only; where it does not let us ask, nothing is claimed.
+The rule: asks the server alone, reads only; where it does not let us ask, that is said, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from ingest.broker.clients import translated
 #: Bytes below its limit at which a server counts as full: what it refused, a snapshot mostly, it holds no more when we ask.
 MARGIN = 128 * 1024
 
-Cause = Literal["full", "replica", "disk"]
+Cause = Literal["full", "replica", "disk", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What keeps Redis from taking writes: the ``cause``, and in ``detail`` what the server says of it."""
+    """What keeps Redis from taking writes: the ``cause``, and in ``detail`` what the server says of it.
+
+    "unknown": we may not ask, so whether it takes writes is not known.
+    """
 
     cause: Cause
     detail: str
 
 
 def find_refusal(client: redis.Redis) -> Refusal | None:
-    """Return why the server takes no writes, None if it seems to take them or may not be asked; one round trip mostly.
+    """Return why the server takes no writes, None if it seems to take them; one round trip mostly.
 
     Raises `ingest.errors.BrokerError` where it does not answer.
     """
@@ -36,7 +39,7 @@ def find_refusal(client: redis.Redis) -> Refusal | None:
         try:
             info = client.info()
         except redis.ResponseError:  # NOPERM: INFO is not in @read
-            return None
+            return Refusal("unknown", "this user may not ask (INFO)")
     if info.get("role") == "slave":
         return Refusal("replica", _link(info))
     if _is_full(info):

@@ -132,4 +132,11 @@ def _where(feed: FeedSettings) -> dict[str, str]:
 
 
 def _shown(watch: QueueWatch, depth: QueueDepth) -> dict[str, int]:
-    return {"depth": depth.ready, "delayed": depth.delayed, "dead": depth.dead, "high_watermark": watch.high_watermark}
+    return {
+        "depth": depth.ready,
+        "delayed": depth.delayed,
+        "dead": depth.dead,
+        "died_lately": watch.died_lately,
+        "stalled_seconds": round(watch.stalled_seconds),
+        "high_watermark": watch.high_watermark,
+    }

@@ -7,6 +7,7 @@ frames only the beginning of one at which code of the user's failed, where that 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -49,6 +50,12 @@ HISTORY_LENGTH = 30
 #: Seconds in which one cause is sent at most once: a feed that fails at every attempt must not use up a quota.
 QUIET = 60.0
 
+#: So many causes are remembered before those are forgotten that may be sent again.
+MOST_CAUSES = 1000
+
+#: Where a worker's failures come from: Sentry's own integration, and our log line about one frame of many.
+_BY_DRAMATIQ, _BY_FRAME_ACTOR = "dramatiq", "workers.actors"
+
 #: So much of a frame is sent, in characters.
 LONGEST_FRAME = 2000
 
@@ -70,7 +77,7 @@ def init_sentry(dsn: str, kind: Kind, release: str | None = None) -> None:
         send_default_pii=False,
         include_local_variables=False,
         max_request_body_size="never",  # a message's arguments are the frame
-        before_send=_mask_event,
+        before_send=_mask_event if kind == "supervisor" else _Failures().before_send,
         before_breadcrumb=_mask_breadcrumb,
     )
     sentry_sdk.set_tag("process", kind)
@@ -85,33 +92,63 @@ def _integrations(kind: Kind) -> list[Integration]:
     return [DramatiqIntegration(), LoggingIntegration(sentry_logs_level=None)]
 
 
+class _Quiet:
+    """Lets each cause pass once in `QUIET` seconds; for any number of threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sent: dict[tuple[str, ...], float] = {}
+
+    def is_due(self, cause: tuple[str, ...]) -> bool:
+        now = self._clock()
+        with self._lock:
+            if now - self._sent.get(cause, -QUIET) < QUIET:
+                return False
+            if len(self._sent) >= MOST_CAUSES:
+                self._sent = {known: at for known, at in self._sent.items() if now - at < QUIET}
+            self._sent[cause] = now
+            return True
+
+
+class _Failures:
+    """Makes one issue of each cause for which a worker's actors fail, and lets it be told once in a while.
+
+    Dramatiq tries a failed message again, twenty times by its defaults and over days: the first attempt is told of, so nobody
+    waits for the last, and the thousand of other frames that fail alike are not.
+    """
+
+    def __init__(self, quiet: _Quiet | None = None) -> None:
+        self._quiet = quiet or _Quiet()
+
+    def before_send(self, event: SentryEvent, hint: Hint) -> SentryEvent | None:
+        cause = failure_of(event)
+        if cause is not None:
+            if not self._quiet.is_due(cause):
+                return None
+            event["fingerprint"] = list(cause)
+        return _mask_event(event, hint)
+
+
 class SentrySink:
     """Keeps each feed's connection history, and makes an issue of what needs a person."""
 
     name = "sentry"
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, send_frames: bool = False) -> None:
-        self._clock = clock
+        self._quiet = _Quiet(clock)
         self._send_frames = send_frames
         self._history: defaultdict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=HISTORY_LENGTH))
-        self._sent: dict[tuple[str, ...], float] = {}
 
     def handle(self, event: Event) -> None:
         if isinstance(event, HISTORY):
             self._history[event.telemetry_id].append(event)
         fingerprint = fingerprint_of(event)
-        if fingerprint is not None and self._due(fingerprint):
+        if fingerprint is not None and self._quiet.is_due(fingerprint):
             self._capture(event, fingerprint)
 
     def close(self) -> None:
         sentry_sdk.flush(timeout=FLUSH_TIMEOUT)
-
-    def _due(self, fingerprint: tuple[str, ...]) -> bool:
-        now = self._clock()
-        if now - self._sent.get(fingerprint, -QUIET) < QUIET:
-            return False
-        self._sent[fingerprint] = now
-        return True
 
     def _capture(self, event: Event, fingerprint: tuple[str, ...]) -> None:
         with sentry_sdk.isolation_scope() as scope:
@@ -182,6 +219,27 @@ def fingerprint_of(event: Event) -> tuple[str, ...] | None:
             return (name, feed)
         case _:
             return None
+
+
+def failure_of(event: SentryEvent) -> tuple[str, ...] | None:
+    """Return what makes a failed attempt of a worker's one issue, or None where an event is about something else.
+
+    That is the feed, the actor, the exception, and the application's function that let it happen; a fingerprint that the
+    application has given it stays.
+    """
+    raised = (event.get("exception") or {}).get("values") or []
+    if not raised:
+        return None
+    last = raised[-1]
+    if (last.get("mechanism") or {}).get("type") != _BY_DRAMATIQ and event.get("logger") != _BY_FRAME_ACTOR:
+        return None
+    if event.get("fingerprint"):
+        return tuple(map(str, event["fingerprint"]))
+    tags, frames = event.get("tags"), (last.get("stacktrace") or {}).get("frames") or []
+    own = [frame for frame in frames if frame.get("in_app")] or frames
+    where = f"{own[-1].get('module')}.{own[-1].get('function')}" if own else ""
+    feed = tags.get("feed", "") if isinstance(tags, dict) else ""
+    return "actor_failed", str(feed), str(event.get("transaction") or ""), str(last.get("type")), where
 
 
 def _exception(event: Event) -> BaseException | None:

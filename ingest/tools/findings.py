@@ -21,6 +21,11 @@ OLD_AFTER = 30.0
 #: Reconnects in ten minutes above which a feed is not well although it is connected now and then; as in the alert rules.
 OFTEN = 20
 
+#: Of so many attempts at a feed's frames within a minute the failed ones are worth a word, where they are more than one in so
+#: many; as in the alert rules.
+FAILURES = 10
+ONE_IN = 20
+
 #: States in which a feed has, or wants, a connection.
 _CONNECTS = ("IDLE", "CONNECTING", "BOOTSTRAPPING", "BACKING_OFF", "READY")
 
@@ -76,8 +81,10 @@ def find(overview: Overview) -> list[Finding]:
     found = [
         *_refused(overview),
         *_nobody(overview),
+        # Before the feeds that it blocks: they are well again as soon as it is.
+        *(finding for queue in overview.queues if queue.full for finding in _of_queue(queue, overview)),
         *(finding for feed in overview.feeds for finding in _of_feed(feed, overview)),
-        *(finding for queue in overview.queues for finding in _of_queue(queue, overview)),
+        *(finding for queue in overview.queues if not queue.full for finding in _of_queue(queue, overview)),
         *(finding for process in overview.everybody if (finding := _of_process(process, overview)) is not None),
     ]
     return sorted(found, key=lambda finding: finding.severity)
@@ -101,7 +108,7 @@ def is_well(findings: Sequence[Finding]) -> bool:
 
 
 def _refused(overview: Overview) -> Iterator[Finding]:
-    if overview.refusal is not None:
+    if overview.refusal is not None and overview.refuses:
         text = f"refuses writes ({printable(overview.refusal.detail)}), so nobody can tell how it is"
         yield Finding(Severity.ERROR, "Redis", text, _WRITABLE[overview.refusal.cause])
 
@@ -109,7 +116,7 @@ def _refused(overview: Overview) -> Iterator[Finding]:
 def _nobody(overview: Overview) -> Iterator[Finding]:
     if _alive(overview.supervisors):
         return
-    if overview.refusal is not None and not (overview.supervisors and all(process.final for process in overview.supervisors)):
+    if overview.refuses and not (overview.supervisors and all(process.final for process in overview.supervisors)):
         return  # whether any runs, nobody can know
     ended = [process for process in overview.supervisors if process.final]
     lost = [process for process in overview.supervisors if not process.final]
@@ -121,7 +128,11 @@ def _nobody(overview: Overview) -> Iterator[Finding]:
         text = f"none runs; {last.name} was stopped {duration(last.age)} ago"
     else:
         text = "none runs, or none on this Redis and in this namespace"
-    yield Finding(Severity.ERROR, "supervisor", text, "start it with python -m ingest run")
+    remedy = "start it with python -m ingest run"
+    if overview.refusal is not None and not overview.refuses:
+        text += "; or Redis is full, a replica or without disk and takes no snapshots, which this user of it may not ask"
+        remedy += ", if it does not run; to know more ask with a user that has +info"
+    yield Finding(Severity.ERROR, "supervisor", text, remedy)
 
 
 def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
@@ -142,6 +153,8 @@ def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
     elif (feed.oldest_age or 0) > OLD_AFTER:
         text = f"what was read {duration(feed.oldest_age)} ago is not in the queue yet ({number(feed.backlog)} messages wait)"
         yield Finding(Severity.WARNING, _name(feed), text, "see whether the queue is full; python -m ingest doctor")
+    if feed.failed_lately >= FAILURES and feed.failed_lately * ONE_IN > feed.failed_lately + feed.processed_lately:
+        yield _actor_fails(feed)
     if feed.lead and feed.failed_on:
         text = f"given up on {', '.join(feed.failed_on)}, which cannot take over any more"
         yield Finding(Severity.NOTICE, _name(feed), text, "see the log there, then start that supervisor again")
@@ -151,6 +164,14 @@ def _of_feed(feed: FeedView, overview: Overview) -> Iterator[Finding]:
     if feed.spooled:
         text = f"{number(feed.spooled)} payloads wait on the disk"
         yield Finding(Severity.NOTICE, _name(feed), text, "they are sent as soon as the queue has room and Redis answers")
+
+
+def _actor_fails(feed: FeedView) -> Finding:
+    """Frames that fail are tried again, for days by Dramatiq's defaults: nothing but this tells of it before they are dead."""
+    attempts = feed.failed_lately + feed.processed_lately
+    actor = f"its actor {printable(feed.actor)}" if feed.actor else "its actor"
+    text = f"{actor} fails: {number(feed.failed_lately)} of {number(attempts)} attempts in the last minute"
+    return Finding(Severity.WARNING, _name(feed), text, "the exception is in the workers' log, or in Sentry")
 
 
 def _name_taken(feed: FeedView) -> Finding:
@@ -227,24 +248,31 @@ def advice(reason: str) -> str:
 
 def _of_queue(queue: QueueView, overview: Overview) -> Iterator[Finding]:
     name, workers = f"queue {printable(queue.name)}", _alive(overview.workers)
-    remedy = (
-        "start more workers (dramatiq workers), or see what its actors wait for"
-        if workers
-        else "no worker process tells of itself: start dramatiq workers"
-    )
-    if queue.high_watermark is not None and queue.depth >= queue.high_watermark:
-        text = f"full: {number(queue.depth)} messages wait (high_watermark {number(queue.high_watermark)})"
+    stalled = f", and nobody has taken any for {duration(queue.stalled_seconds)}" if queue.stalled_seconds else ""
+    if not workers:
+        remedy = "no worker process tells of itself: start dramatiq workers"
+    elif stalled:
+        remedy = "its actors hang, or no worker has an actor on this queue: see the workers' log; python -m ingest doctor"
+    else:
+        remedy = "start more workers (dramatiq workers), or see what its actors wait for"
+    if queue.full:
+        text = f"full: {number(queue.depth)} messages wait (high_watermark {number(queue.high_watermark or 0)}){stalled}"
         yield Finding(Severity.WARNING, name, text, remedy)
     elif queue.depth > FEW and not workers and (queue.growth or 0) > 0:
-        text = f"grows by {queue.growth:,.0f}/s, {number(queue.depth)} messages wait"
+        text = f"grows by {queue.growth:,.0f}/s, {number(queue.depth)} messages wait{stalled}"
         yield Finding(Severity.WARNING, name, text, remedy)
-    if queue.dead:
-        text = f"{number(queue.dead)} dead letters"
-        yield Finding(Severity.NOTICE, name, text, f"python -m ingest dead-letters list --queue {printable(queue.name)}")
+    elif stalled:
+        yield Finding(Severity.WARNING, name, f"{number(queue.depth)} messages wait{stalled}", remedy)
+    look = f"python -m ingest dead-letters list --queue {printable(queue.name)}"
+    if queue.died_lately:
+        text = f"{number(queue.died_lately)} messages became dead letters in the last minute"
+        yield Finding(Severity.WARNING, name, text, f"{look} --newer-than 2m")
+    elif queue.dead:
+        yield Finding(Severity.NOTICE, name, f"{number(queue.dead)} dead letter{'s' * (queue.dead > 1)}", look)
 
 
 def _of_process(process: Process, overview: Overview) -> Finding | None:
-    if process.alive or process.final or overview.refusal is not None:  # then silence says nothing
+    if process.alive or process.final or overview.refuses:  # then silence says nothing
         return None
     subject = f"{process.kind} {process.name}"
     if process.gone:

@@ -98,6 +98,8 @@ def _queues(supervisors: Sequence[Told]) -> dict[str, QueueView]:
                 depth=count(values, "depth"),
                 delayed=count(values, "delayed"),
                 dead=count(values, "dead"),
+                died_lately=count(values, "died_lately"),
+                stalled_seconds=count(values, "stalled_seconds"),
                 high_watermark=None if high is None else int(high),
                 growth=told.growth(name),
             )
@@ -144,6 +146,7 @@ def _feed(
         processed_rate=_rate(working, name, "processed"),
         **{key: sum(count(each.feed(name), key) for each in supervisors) for key in _OF_SUPERVISORS},
         **{key: sum(count(each.feed(name), key) for each in working) for key in ("processed", "failed")},
+        **{key: sum(count(each.feed(name), key) for each in working if each.alive) for key in _OF_THE_LAST_MINUTE},
         drops=_sums(supervisors, name, "drops"),
         reconnect_reasons=_sums(supervisors, name, "reconnect_reasons"),
         oldest_age=max((age for each in supervisors if (age := maybe(each.feed(name), "oldest_age")) is not None), default=None),
@@ -176,6 +179,9 @@ _OF_SUPERVISORS = (
     "spooled",
     "spool_bytes",
 )
+
+#: What workers count of the last minute: who has ended says nothing of now.
+_OF_THE_LAST_MINUTE = ("processed_lately", "failed_lately")
 
 
 def _says_most(told: Told, feed: str) -> tuple[bool, bool, bool, float]:

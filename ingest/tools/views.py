@@ -60,6 +60,7 @@ class FeedView:
       spool_troubles: what is wrong with the feed's spool now, by the supervisor that has it.
       alive: whether any supervisor that has the feed runs.
       processed, failed, lag_p50, lag_p99: go by the feed's name alone: workers do not know of groups.
+      processed_lately, failed_lately: those of the last minute, of the workers that run.
     """
 
     group: str
@@ -90,6 +91,8 @@ class FeedView:
     messages: int = 0
     processed: int = 0
     failed: int = 0
+    processed_lately: int = 0
+    failed_lately: int = 0
     dropped: int = 0
     lost: int = 0
     reconnects: int = 0
@@ -123,22 +126,29 @@ class FeedView:
 class QueueView:
     """One queue: messages that wait, that wait for their time, and that were given up; ``high_watermark`` None if nobody tells.
 
-    ``growth`` is messages per second by which the depth grew between two readings.
+    ``growth`` is messages per second by which the depth grew between two readings, ``died_lately`` the dead letters that came in
+    the last minute. ``stalled_seconds``: for how long nobody has taken anything although something waits; 0 where somebody does.
     """
 
     name: str
     depth: int = 0
     delayed: int = 0
     dead: int = 0
+    died_lately: int = 0
+    stalled_seconds: int = 0
     high_watermark: int | None = None
     growth: float | None = None
+
+    @property
+    def full(self) -> bool:
+        return self.high_watermark is not None and self.depth >= self.high_watermark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Everything at one moment (``at``: wall-clock seconds of the reader), each list in order of its names.
 
-    ``refusal`` is why Redis takes no writes, known only where nobody tells how it is: what is shown is then what was told last.
+    ``refusal`` is why Redis takes no writes, asked for only where nobody tells how it is: shown is then what was told last.
     """
 
     at: float
@@ -151,6 +161,11 @@ class Overview:
     @property
     def everybody(self) -> Sequence[Process]:
         return [*self.supervisors, *self.workers]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether Redis is known to take no writes."""
+        return self.refusal is not None and self.refusal.cause != "unknown"
 
     @property
     def empty(self) -> bool:

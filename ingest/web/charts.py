@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ingest.broker.history import KEPT, Point
-from ingest.tools.show import duration, number
+from ingest.tools.show import duration, lag, number
 
 WIDTH, HEIGHT = 300, 56
 
@@ -38,19 +38,29 @@ def charts(points: Sequence[Point], now: float) -> list[Chart]:
     drawn = [
         _chart("rate", "frames/s", points, now, lambda point: point.frames),
         _chart("depth", "messages", points, now, lambda point: float(point.depth)),
-        _chart("lag p99", "ms", points, now, lambda point: point.lag_p99),
+        _chart("lag p99", "", points, now, lambda point: point.lag_p99, lag),
     ]
     return [chart for chart in drawn if chart is not None]
 
 
-def _chart(title: str, unit: str, points: Sequence[Point], now: float, value: Callable[[Point], float | None]) -> Chart | None:
+def _chart(
+    title: str,
+    unit: str,
+    points: Sequence[Point],
+    now: float,
+    value: Callable[[Point], float | None],
+    shown: Callable[[float], str] | None = None,
+) -> Chart | None:
+    shown = shown or _shown
     told = [(point.at, found) for point in points if now - point.at <= KEPT and (found := value(point)) is not None]
     if not told:
         return None
     peak, lowest, newest = max(v for _, v in told), min(v for _, v in told), told[-1][1]
     seconds = min(float(KEPT), max(SHORTEST, now - told[0][0]))
-    words = f"{title}, last {duration(seconds)}: now {_shown(newest)} {unit}, between {_shown(lowest)} and {_shown(peak)}"
-    return Chart(title, unit, seconds, _lines(told, now, seconds, peak), _shown(newest), _shown(peak), words)
+    words = (
+        f"{title}, last {duration(seconds)}: now {f'{shown(newest)} {unit}'.rstrip()}, between {shown(lowest)} and {shown(peak)}"
+    )
+    return Chart(title, unit, seconds, _lines(told, now, seconds, peak), shown(newest), shown(peak), words)
 
 
 def _lines(told: Sequence[tuple[float, float]], now: float, seconds: float, peak: float) -> list[str]:

@@ -8,15 +8,18 @@ from pathlib import Path
 import redis
 from pydantic import SecretStr
 
+from ingest.broker.dead_letters import DeadLetters, Filter
 from ingest.testing import ScriptedServer
 from ingest.tools.findings import Finding, Severity, find
 from ingest.tools.watching import Watcher
 from settings.model import BrokerSettings
 from tests.support.fault_feeds import PATIENT, feeds_toml
+from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.redis_server import Valkey
 from tests.support.scrapes import get
 from tests.support.supervisor import SupervisorProcess
 from tests.support.waiting import wait_until
+from tests.support.workers_process import Project
 
 
 def findings(url: str) -> list[Finding]:
@@ -88,3 +91,35 @@ def test_a_spool_whose_folder_is_gone_and_a_name_that_is_taken_are_told_until_th
                 second.stop()
             wait_until(lambda: not findings(url), 60, "that it is over")
             first.stop()
+
+
+ACTORS = """
+    import dramatiq
+
+    @dramatiq.actor(queue_name="trades")
+    def fails(payload):
+        raise ValueError(payload)
+
+    @dramatiq.actor(queue_name="books")
+    def handle_book(payload):
+        pass
+"""
+
+
+def test_an_actor_that_fails_and_one_that_no_worker_has_are_told_within_the_minute(project: Project, valkey: Valkey) -> None:
+    project.write("feeds.toml", '[workers]\nactors = ["shop"]\n')
+    project.write("shop.py", ACTORS)
+    (folder := project.folder / "supervisor").mkdir()
+
+    with numbered_server(NumberedStream(50)) as server:
+        feeds = feeds_toml(server.url, extra='actor = "fails"')
+        feeds += feeds_toml(server.url, "books", extra='actor = "handle_boks"\nqueue = "books"', top="")
+        with SupervisorProcess(folder, feeds, valkey.url) as supervisor:
+            project.run("workers", REDIS_URL=valkey.url).ready()
+            wait_until(lambda: says(valkey.url, "its actor fails fails: "), 30, "the actor that fails")
+            wait_until(lambda: says(valkey.url, "messages became dead letters in the last minute"), 30, "the unknown actor")
+            by_subject = {finding.subject: finding for finding in findings(valkey.url)}
+            assert by_subject["trades"].severity == by_subject["queue books"].severity == Severity.WARNING
+            supervisor.stop()
+    causes = {letter.cause for letter in DeadLetters(valkey.client(), "dramatiq").scan(Filter(queue="books"))}
+    assert causes == {"dramatiq.errors.ActorNotFound: handle_boks"}

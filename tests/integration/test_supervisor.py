@@ -100,7 +100,8 @@ def test_the_snapshot_tells_all_that_is_known_of_a_feed_and_its_queue(tmp_path, 
     assert feed["bytes"] >= len("first") + len("second") + 2 * 2
     assert seen["started_at"] - 1 <= feed["since"] <= seen["at"]
     assert feed["url"] == f"{server.url}?token=***"
-    assert seen["queues"] == {"trades": {"depth": 3, "delayed": 0, "dead": 0, "high_watermark": 7}}
+    lately = {"died_lately": 0, "stalled_seconds": 0}
+    assert seen["queues"] == {"trades": {"depth": 3, "delayed": 0, "dead": 0, **lately, "high_watermark": 7}}
     assert (seen["group"], seen["pid"]) == ("staging", supervisor.pid)
 
 

@@ -14,6 +14,7 @@ from dramatiq.middleware import AgeLimit, Middleware, Retries, SkipMessage, Time
 from dramatiq.results import Results
 from dramatiq.results.backends import StubBackend
 
+from ingest.broker.dead_letters import DeadLetters
 from tests.support.in_process import QUEUE, Bench, Gate
 from tests.support.waiting import wait_until
 
@@ -68,6 +69,26 @@ def test_an_actor_that_fails_is_retried_and_then_a_dead_letter(either: Bench) ->
     assert either.client.zcard(f"dramatiq:{QUEUE}.XQ") == 1
     either.wait_until_empty()
     assert either.fetched(broker) == set()
+
+
+def test_what_is_given_up_without_a_retry_says_what_it_died_of(ours: Bench) -> None:
+    broker = ours.broker(middleware=[AgeLimit(), Retries(min_backoff=1)])
+
+    def expected(value: str) -> None:
+        raise LookupError(value)
+
+    ours.actor(broker, expected, throws=LookupError).send("x")
+    message = dramatiq.Message(QUEUE, "mistyped", ("y",), {}, {})
+    broker.enqueue(message)
+    ours.actor(broker, name="aged", max_age=1).send_with_options(args=("z",), message_timestamp=1)
+    ours.worker(broker)
+    wait_until(lambda: ours.client.zcard(f"dramatiq:{QUEUE}.XQ") == 3, 20, "the dead letters")
+    died = {letter.actor: (letter.cause, letter.retries) for letter in DeadLetters(ours.client, "dramatiq").scan()}
+    assert died == {
+        "handle": ("LookupError: x", 0),
+        "mistyped": ("dramatiq.errors.ActorNotFound: mistyped", 0),
+        "aged": ("dramatiq.middleware.middleware.SkipMessage: Message age limit exceeded", 0),
+    }
 
 
 def test_a_retry_may_be_asked_for_with_a_delay(either: Bench) -> None:

@@ -35,7 +35,7 @@ ACTORS = """
     def handle_trade(payload):
         logging.getLogger("shop").warning("odd price")
         if payload.startswith("bad"):
-            raise ValueError("no price")
+            raise (KeyError if "many" in payload else ValueError)("no price")
 """
 
 
@@ -99,3 +99,41 @@ def test_sentry_hears_which_frame_failed_and_what_was_in_it_only_where_that_is_a
         assert "alone" not in sentry_server.raw
         assert "of many" not in sentry_server.raw
     assert "hunter2" not in sentry_server.raw
+
+
+FAILING = """
+    import dramatiq
+    from workers import frame_actor
+
+    def price_of(payload):
+        raise KeyError(payload)
+
+    @dramatiq.actor(queue_name="trades", max_retries=2, min_backoff=1, max_backoff=1)
+    def handle_trade(payload):
+        if payload == "last":
+            raise ValueError("the last one")
+        if payload.startswith("odd"):
+            raise KeyError(payload)
+        price_of(payload)
+"""
+
+
+def test_sentry_hears_of_a_cause_once_and_not_of_each_attempt_at_each_frame(
+    shop: Project, valkey: Valkey, sentry_server: SentryServer
+) -> None:
+    shop.write("shop/actors.py", FAILING)
+    producer = Producer(valkey.client())
+    for number in range(30):
+        producer.send(f"{'odd' if number % 2 else 'even'} {number}")
+    process = shop.run("workers", REDIS_URL=valkey.url, SENTRY_DSN=sentry_server.dsn)
+    wait_until(lambda: valkey.client().zcard("dramatiq:trades.XQ") == 30, 60, "all to be given up")
+    producer.send("last")
+    wait_until(lambda: valkey.client().zcard("dramatiq:trades.XQ") == 31, 60, "the last to be given up")
+    process.terminate()  # sends what is still to be sent
+
+    assert process.log.count("Failed to process message") == 93
+    assert sorted(event["fingerprint"] for event in sentry_server.events) == [
+        ["actor_failed", "trades-eu", "handle_trade", "KeyError", "shop.actors.handle_trade"],
+        ["actor_failed", "trades-eu", "handle_trade", "KeyError", "shop.actors.price_of"],
+        ["actor_failed", "trades-eu", "handle_trade", "ValueError", "shop.actors.handle_trade"],
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from ingest.telemetry.prometheus import WorkerMetrics
 
 
+#: Seconds that ``processed_lately`` and ``failed_lately`` look back, and in how many steps.
+LATELY = 60.0
+STEPS = 12
+
+
 class FrameMetrics(dramatiq.Middleware):
     """Per feed: frames done, attempts at a frame that failed, and the lag from the wire to the actor over the last seconds.
 
@@ -41,7 +47,7 @@ class FrameMetrics(dramatiq.Middleware):
         self._reporter = StatusReporter(publish, self.snapshot)
 
     def snapshot(self) -> Snapshot:
-        """Return ``{"feeds": {name: {"processed", "failed", "lag_ms": {"p50", "p99"} or None}}}``."""
+        """Return by feed what was done and what failed, since the start and in the last minute, and the lag (ms)."""
         now = time.monotonic()
         with self._lock:
             return {"feeds": {name: feed.shown(now) for name, feed in self._feeds.items()}}
@@ -94,13 +100,30 @@ class FrameMetrics(dramatiq.Middleware):
 class _Feed:
     """The counts of one feed."""
 
-    __slots__ = ("failed", "lag", "processed")
+    __slots__ = ("_past", "failed", "lag", "processed")
 
     def __init__(self) -> None:
         self.processed = self.failed = 0
         self.lag = LagWindow()
+        self._past: deque[tuple[float, int, int]] = deque([(-LATELY, 0, 0)])
 
     def shown(self, now: float) -> dict[str, Any]:
         lag = self.lag.percentiles((0.5, 0.99), now)
         lag_ms = None if lag is None else {"p50": round(lag[0], 2), "p99": round(lag[1], 2)}
-        return {"processed": self.processed, "failed": self.failed, "lag_ms": lag_ms}
+        processed, failed = self._lately(now)
+        return {
+            "processed": self.processed,
+            "failed": self.failed,
+            "processed_lately": processed,
+            "failed_lately": failed,
+            "lag_ms": lag_ms,
+        }
+
+    def _lately(self, now: float) -> tuple[int, int]:
+        """Return what was done and what failed since about a minute ago; asked once a second, so it costs a message nothing."""
+        past = self._past
+        if now - past[-1][0] >= LATELY / STEPS:
+            past.append((now, self.processed, self.failed))
+        while len(past) > 1 and past[1][0] <= now - LATELY:
+            past.popleft()
+        return self.processed - past[0][1], self.failed - past[0][2]

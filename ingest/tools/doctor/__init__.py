@@ -58,8 +58,10 @@ def judge(facts: Facts) -> Iterator[Finding]:
     """Yield what there is to say of everything."""
     redis = facts.redis
     if redis is None:
-        remedy = "is REDIS_URL, or [broker] url, right? Without Redis its half was not looked at"
-        yield Finding("redis", "problem", facts.redis_error, remedy)
+        right = "is REDIS_URL, or [broker] url, right?"
+        if "NOPERM" in facts.redis_error:
+            right = "let this user of Redis use +@read, +time and +info, or ask with another."
+        yield Finding("redis", "problem", facts.redis_error, f"{right} Without Redis its half was not looked at")
     else:
         yield from redis_findings(facts, redis)
         yield from processes.consumers(facts, redis)

@@ -64,7 +64,7 @@ class TopApp(App[None]):
     #head, #trouble, #headline, #help {{ height: 1; padding: 0 1; }}
     #head, #help {{ background: $panel; }}
     #headline.well {{ color: $text-success; }}
-    #headline.wrong {{ color: $text-error; text-style: bold; height: auto; max-height: 2; }}
+    #headline.wrong {{ color: $text-error; text-style: bold; height: auto; max-height: 3; }}
     #trouble {{ background: $error; color: auto; display: none; height: auto; max-height: 2; }}
     .away #trouble {{ display: block; }}
     .away #feeds, .away #detail, .away #headline {{ opacity: 50%; }}

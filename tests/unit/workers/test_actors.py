@@ -144,6 +144,7 @@ def test_what_throws_names_is_not_tried_again(bench: Bench, caplog: pytest.LogCa
         bench.work()
     assert [payload for payload, *_ in bench.calls] == ["a", "b"]
     assert [letter.args[0] for letter in bench.broker.dead_letters] == [["a"]]
+    assert "ValueError" in bench.broker.dead_letters[0].options["traceback"]
     assert "number 7 of feed trades with expected exception ValueError" in caplog.text
 
 

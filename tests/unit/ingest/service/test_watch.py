@@ -40,3 +40,23 @@ def test_a_second_episode_is_told_again():
 def test_dead_letters_are_told_when_they_grow_and_not_for_what_lay_there_before():
     told = observed([(0, None, 7), (0, None, 7), (0, None, 9), (0, None, 8)])
     assert [(type(event), event.added, event.total) for event in told] == [(DeadLettersGrew, 2, 9)]
+
+
+def test_what_died_in_the_last_minute_counts_whatever_became_of_it():
+    watch = QueueWatch("trades", "q", 1000)
+    told = []
+    for second, dead in ((0, 7), (1, 9), (30, 4), (50, 5), (60, 5), (61, 5), (110, 5)):
+        watch.observe(QueueDepth(0, dead, None), float(second))
+        told.append(watch.died_lately)
+
+    assert told == [0, 2, 2, 3, 3, 1, 0]
+
+
+def test_for_how_long_nobody_took_anything_is_known_while_it_lasts():
+    watch = QueueWatch("trades", "q", 1000)
+    told = []
+    for second, head in ((0, b"a"), (59, b"a"), (60, b"a"), (75, b"a"), (76, b"b")):
+        watch.observe(QueueDepth(second + 1, 0, head), float(second))
+        told.append(watch.stalled_seconds)
+
+    assert told == [0.0, 0.0, 60.0, 75.0, 0.0]

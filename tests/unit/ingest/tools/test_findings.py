@@ -162,6 +162,68 @@ def test_queues_that_are_full_that_grow_without_workers_and_that_hold_dead_lette
     assert told(overview_of(WELL, queue=replace(grows, depth=100), others=())) == []
 
 
+def test_where_redis_may_not_be_asked_whether_it_takes_writes_that_is_said() -> None:
+    gone = replace(RUNS, age=40.0, gone=True)
+    overview = Overview(at=NOW, refusal=Refusal("unknown", "this user may not ask (INFO)"), supervisors=[gone])
+
+    assert headline(overview, find(overview)) == (
+        "supervisor: none runs; host:7 was last heard of 40 s ago and said no last word (killed, or cut off); "
+        "or Redis is full, a replica or without disk and takes no snapshots, which this user of it may not ask: "
+        "start it with python -m ingest run, if it does not run; to know more ask with a user that has +info"
+    )
+
+
+def test_a_full_queue_is_told_before_the_feeds_that_it_blocks() -> None:
+    overview = overview_of(replace(WELL, state="BLOCKED"), queue=QueueView(name="q", depth=100, high_watermark=100))
+
+    assert [each.subject for each in find(overview)] == ["queue q", "trades"]
+    assert headline(overview, find(overview)).startswith("queue q: full: 100 messages wait")
+
+
+def test_a_queue_whose_messages_die_is_no_good_news() -> None:
+    """A mistyped actor: all of it becomes dead letters at once, and nothing else is wrong."""
+    dies = QueueView(name="q", dead=3302, died_lately=312)
+    overview = overview_of(WELL, queue=dies)
+
+    assert headline(overview, find(overview)) == (
+        "queue q: 312 messages became dead letters in the last minute: "
+        "python -m ingest dead-letters list --queue q --newer-than 2m"
+    )
+    assert not is_well(find(overview))
+    assert told(overview_of(WELL, queue=replace(dies, dead=1, died_lately=0))) == [
+        "queue q: 1 dead letter: python -m ingest dead-letters list --queue q"
+    ]
+
+
+def test_a_queue_of_which_nobody_takes_anything_although_there_are_workers() -> None:
+    stalled = QueueView(name="q", depth=70, high_watermark=100, stalled_seconds=75)
+    remedy = "its actors hang, or no worker has an actor on this queue: see the workers' log; python -m ingest doctor"
+
+    assert told(overview_of(WELL, queue=stalled)) == [
+        f"queue q: 70 messages wait, and nobody has taken any for 1 min 15 s: {remedy}"
+    ]
+    assert told(overview_of(WELL, queue=replace(stalled, depth=100))) == [
+        f"queue q: full: 100 messages wait (high_watermark 100), and nobody has taken any for 1 min 15 s: {remedy}"
+    ]
+    assert "start dramatiq workers" in told(overview_of(WELL, queue=stalled, others=()))[0]
+
+
+@pytest.mark.parametrize(
+    ("processed", "failed", "fails"), [(0, 10, True), (189, 10, True), (190, 10, False), (0, 9, False), (0, 0, False)]
+)
+def test_an_actor_that_fails_is_told_long_before_its_messages_are_dead(processed: int, failed: int, fails: bool) -> None:
+    feed = replace(WELL, actor="handle_trade", processed_lately=processed, failed_lately=failed)
+
+    assert (
+        told(overview_of(feed))
+        == [
+            f"trades: its actor handle_trade fails: 10 of {processed + 10} attempts in the last minute: "
+            "the exception is in the workers' log, or in Sentry"
+        ]
+        * fails
+    )
+
+
 def test_processes_that_are_silent_or_gone() -> None:
     silent = replace(WORKS, age=8.0)
     gone = replace(RUNS, id="b:2:y", name="b:2", age=300.0, gone=True)

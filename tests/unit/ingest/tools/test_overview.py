@@ -100,11 +100,14 @@ def test_of_an_older_version_that_knows_no_lease_leads_whoever_does_not_stand_by
 
 
 def test_lags_are_the_slowest_worker_s_and_queues_the_newest_supervisor_s() -> None:
-    fast = worker("w:1:a", trades={"processed": 5, "failed": 1, "lag_ms": {"p50": 1.0, "p99": 9.0}})
+    lately = {"processed_lately": 2, "failed_lately": 1}
+    fast = worker("w:1:a", trades={"processed": 5, "failed": 1, **lately, "lag_ms": {"p50": 1.0, "p99": 9.0}})
     slow = worker("w:2:b", trades={"processed": 6, "failed": 0, "lag_ms": {"p50": 3.0, "p99": 4.0}})
-    ended = worker("w:3:c", final=True, trades={"processed": 7, "failed": 0, "lag_ms": {"p50": 99.0, "p99": 99.0}})
+    ended = worker("w:3:c", final=True, trades={"processed": 7, "failed": 0, **lately, "lag_ms": {"p50": 99.0, "p99": 99.0}})
     old = supervisor("a:1:x", trades={"queue": "q"}, queues={"q": {"depth": 1}})
-    new = supervisor("b:1:x", trades={"queue": "q"}, queues={"q": {"depth": 2, "dead": 3, "high_watermark": 100}})
+    new = supervisor(
+        "b:1:x", trades={"queue": "q"}, queues={"q": {"depth": 2, "dead": 3, "died_lately": 1, "high_watermark": 100}}
+    )
     told = reading(fast, slow, ended, old, new)
     told = dataclasses.replace(told, ages={**told.ages, "a:1:x": 3.0})
 
@@ -112,8 +115,9 @@ def test_lags_are_the_slowest_worker_s_and_queues_the_newest_supervisor_s() -> N
 
     [feed] = overview.feeds
     assert (feed.lag_p50, feed.lag_p99, feed.processed, feed.failed, feed.depth) == (3.0, 9.0, 18, 1, 2)
+    assert (feed.processed_lately, feed.failed_lately) == (2, 1)  # not those of a worker that has ended
     [queue] = overview.queues
-    assert (queue.depth, queue.dead, queue.high_watermark, queue.growth) == (2, 3, 100, None)
+    assert (queue.depth, queue.dead, queue.died_lately, queue.high_watermark, queue.growth) == (2, 3, 1, 100, None)
 
 
 def test_a_feed_that_is_expected_and_that_nobody_tells_of_is_absent() -> None:

@@ -56,7 +56,7 @@ def test_where_nobody_told_anything_the_line_has_a_hole() -> None:
 def test_a_lag_that_no_worker_tells_is_no_picture() -> None:
     assert [chart.title for chart in charts(points((10, 1)), NOW)] == ["rate", "depth"]
     with_lag = charts(points((10, 1), lag_p99=12.25), NOW)
-    assert [(chart.title, chart.newest) for chart in with_lag][2] == ("lag p99", "12")
+    assert [(chart.title, chart.newest) for chart in with_lag][2] == ("lag p99", "12 ms")
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (0.25, "0.2"), (9.5, "9.5"), (12345.6, "12,346")])
