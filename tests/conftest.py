@@ -20,4 +20,5 @@ pytest_plugins = [
     "tests.support.workers_process",
     "tests.support.in_process",
     "tests.support.browser",
+    "tests.support.promtool",
 ]

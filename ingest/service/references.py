@@ -144,7 +144,9 @@ class _Resolver:
         try:
             inspect.signature(session.setup).bind(None, **feed.session_args)
         except TypeError as error:
-            self.problems.append(Problem(f"{path}.session_args", f"{session.__name__}.setup() {error}"))
+            # Python 3.12 and later also say of which kind the argument is; the settings file knows names alone.
+            refused = str(error).replace("required keyword-only argument", "required argument")
+            self.problems.append(Problem(f"{path}.session_args", f"{session.__name__}.setup() {refused}"))
 
 
 def _nothing(*_: Any) -> None:

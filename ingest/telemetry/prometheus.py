@@ -178,6 +178,8 @@ class WorkerMetrics:
         self._processed = prometheus_client.Counter(PREFIX + PROCESSED.name, PROCESSED.help, PROCESSED.labels, registry=registry)
         self._failed = prometheus_client.Counter(PREFIX + FAILED.name, FAILED.help, FAILED.labels, registry=registry)
         self._labels = dict(labels)
+        for label in {*self._labels.values()}:
+            self._begin(label)
 
     def lag(self, feed: str, seconds: float) -> None:
         """Note how old a frame was when its actor began."""
@@ -191,7 +193,14 @@ class WorkerMetrics:
         if failed:
             self._failed.labels(label).inc(failed)
 
+    def _begin(self, label: str) -> None:
+        """Show both counts from 0 on: without the one a query that compares them says nothing, and its alert does not come."""
+        self._processed.labels(label)
+        self._failed.labels(label)
+
     def _label(self, feed: str) -> str:
-        if feed not in self._labels and len(self._labels) >= MOST_FEEDS:
-            return OTHER
-        return self._labels.setdefault(feed, feed)
+        label = self._labels.get(feed)
+        if label is None:
+            label = OTHER if len(self._labels) >= MOST_FEEDS else self._labels.setdefault(feed, feed)
+            self._begin(label)
+        return label

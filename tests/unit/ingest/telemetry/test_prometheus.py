@@ -152,6 +152,19 @@ def test_a_label_cannot_break_out_of_its_line():
     assert seen.value("dramatiq_websocket_frames_total", feed='a"b\nc\\d') == 7
 
 
+def counts_of(counter):
+    samples = [sample for family in counter.collect() for sample in family.samples]
+    return {sample.labels["feed"]: sample.value for sample in samples if sample.name.endswith("_total")}
+
+
+def test_a_worker_shows_both_counts_from_the_beginning_so_that_they_can_be_compared():
+    worker = WorkerMetrics({"trades": "trades-eu"})
+    assert counts_of(worker._processed) == counts_of(worker._failed) == {"trades-eu": 0}
+    worker.done("foreign", 0, 3)
+    assert counts_of(worker._processed) == {"trades-eu": 0, "foreign": 0}
+    assert counts_of(worker._failed) == {"trades-eu": 0, "foreign": 3}
+
+
 def test_a_worker_counts_by_label_and_bounds_the_feeds_that_it_does_not_know(monkeypatch):
     monkeypatch.setattr("ingest.telemetry.prometheus.MOST_FEEDS", 3)
     worker = WorkerMetrics({"trades": "trades-eu"})
@@ -160,8 +173,6 @@ def test_a_worker_counts_by_label_and_bounds_the_feeds_that_it_does_not_know(mon
     worker.done("trades", 2, 1)
     for number in range(10):
         worker.done(f"foreign-{number}", 1, 0)
-    samples = [sample for family in worker._processed.collect() for sample in family.samples]
-    counts = {sample.labels["feed"]: sample.value for sample in samples if sample.name.endswith("_total")}
-    assert counts == {"trades-eu": 2, "foreign-0": 1, "foreign-1": 1, "other": 8}
+    assert counts_of(worker._processed) == {"trades-eu": 2, "foreign-0": 1, "foreign-1": 1, "other": 8}
     lags = {sample.labels.get("le"): sample.value for family in worker._lag.collect() for sample in family.samples}
     assert (lags["0.005"], lags["0.25"], lags["0.5"], lags["+Inf"]) == (1, 1, 2, 2)

@@ -11,9 +11,13 @@ from ingest.tools.dev.stop import PARENT, StopWishes, parent_of
 
 @pytest.fixture
 def wishes() -> Iterator[StopWishes]:
-    wishes = StopWishes(os.getppid())
-    with wishes.installed():
-        yield wishes
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
+    try:
+        wishes = StopWishes(os.getppid())
+        with wishes.installed():
+            yield wishes
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_nobody_wishes_anything_at_first(wishes: StopWishes) -> None:
