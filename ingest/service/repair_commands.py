@@ -8,21 +8,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import redis
 import typer
 
-from settings import Settings, SettingsError
-from settings.problems import Problem
+from ingest.service.command_support import FeedsOption, known_feeds, opened_redis, problems_reported
 
 if TYPE_CHECKING:
     from ingest.broker.dead_letters import DeadLetters, Filter
     from ingest.tools.letters import Outcome
+    from settings import Settings
 
 letters = typer.Typer(
     no_args_is_help=True,
@@ -30,10 +27,6 @@ letters = typer.Typer(
     help="List, show, retry or delete messages that workers gave up.\n\nDramatiq keeps them for a week. Workers may go on.",
 )
 
-FeedsOption = Annotated[
-    Path | None,
-    typer.Option("--feeds", metavar="FILE", help="The settings file. Default: $FEEDS_FILE, or feeds.toml."),
-]
 QueueOption = Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Of this queue; default: of all.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", metavar="NAME", help="For this actor.")]
 FeedOption = Annotated[str | None, typer.Option("--feed", metavar="NAME", help="Read from this feed.")]
@@ -83,7 +76,7 @@ def list_(
     from ingest.tools import letters as work
 
     wanted = _filter(queue, actor, feed, older_than, newer_than, exception)
-    with _redis(feeds) as (client, settings):
+    with opened_redis(feeds) as (client, settings):
         dead = DeadLetters(client, settings.broker.namespace)
         if work.list_letters(dead, wanted, limit, as_json=as_json, out=make_console(sys.stdout)) == 0:
             _explain_nothing(wanted, settings)
@@ -101,7 +94,7 @@ def show(
     from ingest.service.check import make_console
     from ingest.tools import letters as work
 
-    with _redis(feeds) as (client, settings):
+    with opened_redis(feeds) as (client, settings):
         dead = DeadLetters(client, settings.broker.namespace)
         try:
             letter = work.find(dead, ident, queue)
@@ -134,7 +127,7 @@ def retry(
     from ingest.tools import letters as work
 
     wanted = _filter(queue, actor, feed, older_than, newer_than, exception)
-    with _redis(feeds) as (client, settings):
+    with opened_redis(feeds) as (client, settings):
         namespace = settings.broker.namespace
         dead = DeadLetters(client, namespace)
         batches = _meant(dead, ids, wanted)
@@ -180,7 +173,7 @@ def purge(
 
     wanted = _filter(queue, actor, feed, older_than, newer_than, exception)
     wanted = replace(wanted, until=time.time())  # what dies while the question is open is not what was asked
-    with _redis(feeds) as (client, settings):
+    with opened_redis(feeds) as (client, settings):
         dead = DeadLetters(client, settings.broker.namespace)
         meant = work.count_letters(_meant(dead, ids, wanted))
         if dry_run or meant.done == 0:
@@ -207,11 +200,10 @@ def pause(
 
     What was read is handed over, the lead stays where it is, and a restart changes nothing. The time is recorded as a gap.
     """
-    from ingest.service.cli import _known_feeds
     from ingest.tools import pausing
 
-    with _redis(feeds) as (client, settings):
-        names = _known_feeds(settings, feed, "FEED")
+    with opened_redis(feeds) as (client, settings):
+        names = known_feeds(settings, feed, "FEED")
         for line in pausing.pause(client, settings.broker.namespace, settings.supervisor.group, names):
             typer.echo(line)
 
@@ -221,11 +213,10 @@ def resume(
     feeds: FeedsOption = None,
 ) -> None:
     """Let a paused feed connect again."""
-    from ingest.service.cli import _known_feeds
     from ingest.tools import pausing
 
-    with _redis(feeds) as (client, settings):
-        names = _known_feeds(settings, feed, "FEED")
+    with opened_redis(feeds) as (client, settings):
+        names = known_feeds(settings, feed, "FEED")
         for line in pausing.resume(client, settings.broker.namespace, settings.supervisor.group, names):
             typer.echo(line)
 
@@ -246,11 +237,10 @@ def doctor(
     Takes about a second. Exit code 0, or 1 if there is a problem; warnings are none. Nothing is changed.
     """
     from ingest.service.check import make_console
-    from ingest.service.cli import _problems_reported
     from ingest.service.looking import look_settings
     from ingest.tools.doctor import run_doctor
 
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         settings = look_settings(feeds)
     raise typer.Exit(run_doctor(settings, plan=connections, grace=grace, as_json=as_json, out=make_console(sys.stdout)))
 
@@ -261,36 +251,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: python -m ingest pause trades")(pause)
     app.command(epilog="Example: python -m ingest resume trades")(resume)
     app.command(epilog="Example: python -m ingest doctor --connections 20")(doctor)
-
-
-@contextmanager
-def _redis(feeds: Path | None) -> Iterator[tuple[redis.Redis, Settings]]:
-    """Open Redis as the settings say, the user's Dramatiq encoder in force; what goes wrong is told, with exit code 2."""
-    from ingest.broker.clients import make_client
-    from ingest.errors import BrokerError
-    from ingest.imports import ImportRefused, import_object
-    from ingest.service.cli import _problems_reported
-    from ingest.service.looking import look_settings
-    from ingest.telemetry.facts import safe_text
-
-    with _problems_reported(feeds):
-        settings = look_settings(feeds)
-        broker = settings.broker
-        try:
-            for reference in broker.middleware:  # where one sets an encoder, messages are read with it
-                import_object(reference)
-            url, tls = broker.url.get_secret_value(), broker.tls
-            client = make_client(url, verify=tls.verify, ca_file=tls.ca_file, max_connections=1)
-        except ImportRefused as error:
-            raise SettingsError([Problem("broker.middleware", str(error))]) from None
-        except ValueError as error:
-            raise SettingsError([Problem("broker.url", str(error))]) from None
-        try:
-            yield client, settings
-        except BrokerError as error:
-            raise SettingsError([Problem("broker.url", safe_text(str(error)))]) from error
-        finally:
-            client.close()
 
 
 def _meant(dead: DeadLetters, ids: list[str] | None, wanted: Filter) -> Iterable[tuple[str, list[str]]]:
