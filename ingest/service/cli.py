@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.service import record_commands, repair_commands, web_command
+from ingest.service import dead_letter_commands, record_commands, repair_commands, web_command
 from ingest.service.command_support import FeedsOption, known_feeds, problems_reported
 from ingest.service.loading import load_settings
 from ingest.version import project_version
@@ -38,6 +38,7 @@ FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, resta
 
 
 record_commands.register(app)
+dead_letter_commands.register(app)
 repair_commands.register(app)
 web_command.register(app)
 
