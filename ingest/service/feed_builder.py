@@ -28,7 +28,8 @@ from ingest.connection.wakeup import Wakeup
 from ingest.delivery.backlog import Backlog, Bounds
 from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.core import Pace, PublisherCore
-from ingest.delivery.envelope import Destination, Envelope, PayloadRules, mark_late
+from ingest.delivery.envelope import mark_late
+from ingest.delivery.feed_intake import intake_of
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
@@ -142,7 +143,7 @@ class FeedBuilder:
         losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
         store = self._store(feed, spool)
         backlog = Backlog(_bounds(feed), losses, store, spooling=partial(self._spooling, feed), on_room=wakeup.set)
-        intake = self._intake(feed, backlog, user)
+        intake = intake_of(feed, backlog, encoder=user.encoder, routed=To, publish=self._publish, before=user.hooks.before)
         tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
         flush = intake.flush_due if isinstance(intake, BatchIntake) else None
         publisher = self._publisher(feed, backlog, tenure, flush, user)
@@ -215,16 +216,6 @@ class FeedBuilder:
     def _refused(self, feed: FeedSettings, error: SpoolForeign) -> None:
         self._publish(SpoolTrouble(telemetry_id=feed.label, detail=str(error)))
 
-    def _envelope(self, feed: FeedSettings, encoder: MessageEncoder, producer: str) -> Envelope:
-        return Envelope(
-            feed=feed.name,
-            producer=producer,
-            destination=Destination(feed.queue, feed.actor, feed.options),
-            rules=PayloadRules(feed.payload, feed.binary),
-            encoder=encoder,
-            routed=To,
-        )
-
     def _reading(
         self,
         feed: FeedSettings,
@@ -251,14 +242,6 @@ class FeedBuilder:
             stopping=stop.is_set,
             lead=tenure,
             hold=hold,
-        )
-
-    def _intake(self, feed: FeedSettings, backlog: Backlog, user: _UserCode) -> Intake:
-        make, before, batch = partial(self._envelope, feed, user.encoder), user.hooks.before, feed.batch
-        if batch.size == 1:
-            return Intake(make, backlog, label=feed.label, publish=self._publish, before=before)
-        return BatchIntake(
-            make, backlog, size=batch.size, timeout=batch.timeout, label=feed.label, publish=self._publish, before=before
         )
 
     def _publisher(
