@@ -6,10 +6,9 @@ The rule: constructs and connects, and decides nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from threading import Event as Flag
 from typing import Any, NamedTuple
 
@@ -33,11 +32,9 @@ from ingest.delivery.feed_intake import intake_of
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
-from ingest.delivery.spool import Spool
-from ingest.delivery.spool_folder import Refusals, SpoolFolder
-from ingest.delivery.spool_lock import Listing
+from ingest.delivery.spool_folder import Refusals
 from ingest.delivery.store import Store
-from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError, SpoolForeign
+from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolForeign
 from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded, SpoolTrouble
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
@@ -46,13 +43,12 @@ from ingest.service.numbers import FeedReadings, GapTally
 from ingest.service.progress import Progress
 from ingest.service.references import FeedCode
 from ingest.service.runner import FeedRunner
+from ingest.service.spools import OpenSpool
 from ingest.service.tenure import Tenure
-from ingest.service.threads import in_parallel
 from ingest.telemetry.bus import Bus
 from ingest.telemetry.masking import hide_passing
 from settings.masking import mask_url
 from settings.model import FeedSettings, Settings
-from settings.problems import Problem, SettingsError
 
 
 class Built(NamedTuple):
@@ -61,47 +57,6 @@ class Built(NamedTuple):
     runner: FeedRunner
     claim: Claim
     tenure: Tenure
-
-
-def owner_of(settings: Settings) -> str:
-    """Return whose feeds these are, of all that may have one of the same name, as a spool keeps it."""
-    group = settings.supervisor.group
-    return f"namespace {settings.broker.namespace}" + (f", group {group}" if group else "")
-
-
-class OpenSpool(NamedTuple):
-    """A feed's spool, and the folder in which others may be found."""
-
-    spool: Spool
-    folder: SpoolFolder
-
-
-def open_spools(feeds: Sequence[FeedSettings], owner: str) -> dict[str, OpenSpool]:
-    """Return the spools of the feeds that have one; `SettingsError` with every one that cannot be used."""
-    listings: dict[str, Listing] = {}
-    folders: dict[str, SpoolFolder] = {}
-    for feed in feeds:
-        if feed.spool is not None:
-            directory = feed.spool.directory
-            listing = listings.setdefault(directory, Listing(Path(directory)))
-            folders[feed.name] = SpoolFolder(
-                listing, feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync, owner=owner
-            )
-    opened = dict(zip(folders, in_parallel(_acquire, list(folders.values())), strict=True))
-    spools = {name: OpenSpool(spool, folders[name]) for name, spool in opened.items() if isinstance(spool, Spool)}
-    if len(spools) < len(folders):
-        for spool in spools.values():
-            spool.spool.close()
-        failed = ((name, error) for name, error in opened.items() if isinstance(error, SpoolError))
-        raise SettingsError([Problem(f"feeds.{name}.spool.directory", str(error)) for name, error in failed])
-    return spools
-
-
-def _acquire(folder: SpoolFolder) -> Spool | SpoolError:
-    try:
-        return folder.acquire()
-    except SpoolError as error:
-        return error
 
 
 class _UserCode(NamedTuple):
@@ -147,24 +102,7 @@ class FeedBuilder:
         tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
         flush = intake.flush_due if isinstance(intake, BatchIntake) else None
         publisher = self._publisher(feed, backlog, tenure, flush, user)
-        claim = Claim(
-            feed.name,
-            feed.label,
-            self._terms(feed),
-            backlog,
-            tenure,
-            publisher,
-            progress=Progress(
-                backlog,
-                tenure,
-                places=status.places,
-                missing_since=lambda: status.missing_since,
-                unread_since=lambda: status.unread_since,
-            ),
-            adopted=partial(self._take_up_gaps, feed, backlog),
-            before=before,
-            publish=self._publish,
-        )
+        claim = self._claim(feed, backlog, tenure, publisher, status, before)
         reading = self._reading(feed, code, memory, intake, status, tenure, wakeup, stop, hold)
         self._take_up_gaps(feed, backlog)
         readings = FeedReadings(
@@ -270,6 +208,28 @@ class FeedBuilder:
             except (PayloadRefused, EnqueueVetoed):
                 message = None  # the gap writer tells of it
         return gap_command(self._broker.keys, self._settings.supervisor.group, record, message)
+
+    def _claim(
+        self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, publisher: Publisher, status: FeedStatus, before: str
+    ) -> Claim:
+        return Claim(
+            feed.name,
+            feed.label,
+            self._terms(feed),
+            backlog,
+            tenure,
+            publisher,
+            progress=Progress(
+                backlog,
+                tenure,
+                places=status.places,
+                missing_since=lambda: status.missing_since,
+                unread_since=lambda: status.unread_since,
+            ),
+            adopted=partial(self._take_up_gaps, feed, backlog),
+            before=before,
+            publish=self._publish,
+        )
 
 
 def _masking(feed: FeedSettings, dial: Dial) -> Dial:
