@@ -147,9 +147,7 @@ def _make_client(settings: Settings, *, timeout: float = SOCKET_TIMEOUT) -> redi
     broker = settings.broker
     try:
         return make_client(
-            broker.url.get_secret_value(),
-            verify=broker.tls.verify,
-            ca_file=broker.tls.ca_file,
+            **broker.endpoint(),
             max_connections=broker.max_connections,
             connect_timeout=timeout,
             socket_timeout=timeout,

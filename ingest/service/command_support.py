@@ -63,8 +63,7 @@ def opened_redis(feeds: Path | None) -> Iterator[tuple[redis.Redis, Settings]]:
         try:
             for reference in broker.middleware:  # where one sets an encoder, messages are read with it
                 import_object(reference)
-            url, tls = broker.url.get_secret_value(), broker.tls
-            client = make_client(url, verify=tls.verify, ca_file=tls.ca_file, max_connections=1)
+            client = make_client(**broker.endpoint(), max_connections=1)
         except ImportRefused as error:
             raise SettingsError([Problem("broker.middleware", str(error))]) from None
         except ValueError as error:
