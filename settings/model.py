@@ -6,7 +6,7 @@ never fails later for its form.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
@@ -87,6 +87,14 @@ class BrokerTLSSettings(Table):
     """PEM file of the authorities to trust."""
 
 
+class Endpoint(TypedDict):
+    """How a client reaches Redis; the URL with the secrets in it."""
+
+    url: str
+    verify: bool
+    ca_file: str | None
+
+
 class BrokerSettings(Table):
     """Where Redis is, and what Dramatiq calls its keys there."""
 
@@ -100,6 +108,10 @@ class BrokerSettings(Table):
     worker's queue."""
     middleware: Items[Reference] = ()
     """"module:name" of your own Dramatiq middleware, for both kinds of process."""
+
+    def endpoint(self) -> Endpoint:
+        """Return how a client reaches Redis, as its arguments."""
+        return Endpoint(url=self.url.get_secret_value(), verify=self.tls.verify, ca_file=self.tls.ca_file)
 
 
 class WorkersSettings(Table):

@@ -1,6 +1,8 @@
 """One connection: dial, bootstrap, read until it ends; the reason why it ended is the result.
 
 The rule: every way to end is one `EndReason`, raised anywhere below `Connection.run` and handled only there.
+
+It is long because it is one loop over one socket: what was read, what is to be sent and what is due wait for each other.
 """
 
 from __future__ import annotations

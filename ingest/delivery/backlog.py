@@ -2,6 +2,9 @@
 
 The rule: one lock; a message leaves only when it is confirmed, or when it is given up by name and counted (`Losses`); so whatever
 happens to a connection, `rewind` brings back what was under way. Where messages wait is `ingest.delivery.tiers`'s business.
+
+It is long because all that either thread may ask is a method here, under that one lock: mostly a line or two. What is decided is
+in `chain`, `lineage` and `tiers`, which have none.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ of the one before is under way.
        ▲                 ▲   └──────── one call in flight ────────────────────────────────┤
        │                 └── depth ≤ low, or wait over ── PAUSED ◀── full, rate ──────────┤
        └── the line broke (from everywhere), gap, error ◀─────────────────────────────────┘
+
+It is long because the table has one owner: every method is an arrow of it, and all of them move the same position.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Moves a feed's backlog into its queues: the body of the publish thread.
 
 The rule: it decides nothing (`ingest.delivery.core` does); it carries out, and no failure ends it without somebody being told.
+
+It is long because it is one loop: whatever carries out an action may also meet a stop, a lost lead or a line that is lent away.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,8 @@ from ingest.clock import wall_us
 from ingest.delivery.entry import Entry
 from ingest.delivery.spool_file import Fsync, SpoolFile
 from ingest.delivery.spool_lock import SlotLock, lock_unused
-from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk, Producer
+from ingest.delivery.spool_producers import SpoolProducers
+from ingest.delivery.spool_rows import NOTHING, ChunkRows, DroppedChunk
 from ingest.errors import SpoolDamaged, SpoolError, SpoolForeign, SpoolFull
 
 _REMEDY = "give each group a spool.directory of its own, or start the other once more to have them sent"
@@ -53,17 +53,12 @@ class Spool:
         self.set_aside_at_open: Path | None = None
         self._lock = lock
         self._max_bytes = max_bytes
-        self._producers: dict[str, Producer] = {}
-        self._last_run = 0
-        self._unsaved: set[str] = set()  # producers that the file does not, or not durably, know as they are
-        self._leader_unsaved = False
         self._taken_gaps = 0
         self._closed = False
         self._file = SpoolFile(lock.path, fsync)
         self._rows = ChunkRows(self._file)
+        self._producers = SpoolProducers(self._rows)
         self.set_aside_at_open = self._file.set_aside
-        #: The newest producer that led while a process had this file; "" if none did.
-        self.leader = ""
         try:
             self._load()
         except SpoolDamaged:
@@ -85,6 +80,11 @@ class Spool:
         return self._rows.size
 
     @property
+    def leader(self) -> str:
+        """The newest producer that led while a process had this file; "" if none did."""
+        return self._producers.leader
+
+    @property
     def holds_gaps(self) -> bool:
         """Whether there are gap records, taken or not."""
         return bool(self._file.rows("SELECT 1 FROM gap LIMIT 1"))
@@ -93,35 +93,20 @@ class Spool:
         """Return the producers in the order in which they were added, and what is stored of each."""
         held = self._rows.totals()
         return [
-            StoredProducer(one.id, one.epoch, one.confirmed, one.late, *held.get(one.run, NOTHING))
-            for one in self._producers.values()
+            StoredProducer(one.id, one.epoch, one.confirmed, one.late, *held.get(one.run, NOTHING)) for one in self._producers
         ]
 
     def add(self, producer: str) -> None:
         """Store a candidate, durably, before it asks for the lease; one that is known stays as it is."""
-        if producer in self._producers:
-            return
-        self._save([Producer(self._last_run + 1, producer)])
+        self._producers.add(producer)
 
     def lead(self, producer: str, epoch: int, forgotten: Sequence[str] = ()) -> None:
-        """Store who leads while this process has the file, and forget some of which nothing is stored.
-
-        With its epoch, if it is in this file: its own messages may be in another. It is durable at once where messages wait:
-        without it, they would count as overtaken after a power cut. Else by the next `flush`: a hundred feeds may change their
-        leader at once.
-        """
-        if producer in self._producers:
-            self._producers[producer] = replace(self._producers[producer], epoch=epoch)
-            self._unsaved.add(producer)
-        self.leader, self._leader_unsaved = producer, True
-        self._unsaved.difference_update(forgotten)
-        waiting = self._rows.totals()
-        durable = any(one.run in waiting and not one.late for one in self._producers.values())
-        self._write_unsaved([self._producers.pop(each).run for each in forgotten], durable=durable)
+        """Store who leads while this process has the file, and forget some (`SpoolProducers.lead`)."""
+        self._producers.lead(producer, epoch, forgotten)
 
     def mark_late(self, producers: Iterable[str]) -> None:
         """Store, durably, that what is held of these comes late."""
-        self._save([replace(self._producers[producer], late=True) for producer in producers])
+        self._producers.mark_late(producers)
 
     def append(self, producer: str, entries: Sequence[Entry], *, final: bool = False) -> None:
         """Store entries, all of them or, raising `SpoolFull`, none.
@@ -134,7 +119,7 @@ class Spool:
         run = self._producers[producer].run
         if not final:
             self._check_room()
-        self._write_unsaved()
+        self._producers.write_unsaved()
         self._rows.append(run, entries, final=final)
 
     def read(self, producer: str, after: int, messages: int, size: int) -> list[Entry]:
@@ -148,7 +133,7 @@ class Spool:
 
     def flush(self) -> None:
         """Write what was confirmed, delete those rows and give their space back; what fails is tried again by the next call."""
-        moved = [one for one in self._producers.values() if one.confirmed > one.flushed]
+        moved = [one for one in self._producers if one.confirmed > one.flushed]
         with suppress(SpoolError):
             spare = self._file.free_pages()
             try:
@@ -158,7 +143,7 @@ class Spool:
                 if self._holds_unconfirmed():
                     raise
                 self._begin_anew(keep_old=False)
-            self._write_unsaved()
+            self._producers.write_unsaved()
             for one in moved:
                 one.flushed = one.confirmed
             self._file.tidy(spare)
@@ -179,9 +164,7 @@ class Spool:
 
     def forget(self, producer: str) -> None:
         """Delete a producer and all that is stored of it."""
-        self._rows.delete_producer(self._producers[producer].run)
-        del self._producers[producer]
-        self._unsaved.discard(producer)
+        self._producers.forget(producer)
 
     def save_gaps(self, records: Sequence[bytes]) -> None:
         """Store, durably, gap records that Redis does not have yet."""
@@ -235,12 +218,7 @@ class Spool:
             self._lock.release()
 
     def _load(self) -> None:
-        for run, name, epoch, confirmed, late in self._file.rows(
-            "SELECT run, id, epoch, confirmed, late FROM producer ORDER BY run"
-        ):
-            self._producers[name] = Producer(run, name, epoch, confirmed, bool(late), flushed=-1)
-        self.leader = next((name for (name,) in self._file.rows("SELECT id FROM leader")), "")
-        ((self._last_run,),) = self._file.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+        self._producers.load(self._file)
         self._rows.count()
 
     def _belong_to(self, owner: str) -> None:
@@ -262,29 +240,11 @@ class Spool:
     def _take_over(self, owner: str, *, strangers: bool) -> None:
         """Write down whose it is; what is known of ``strangers``' leaders says nothing of ours."""
         if strangers:
-            for name in list(self._producers):
-                self.forget(name)
+            for one in self._producers:
+                self.forget(one.id)
             self._file.write(lambda connection: connection.execute("DELETE FROM leader"), durable=True, ballast=True)
-            self.leader = ""
+            self._producers.leader = ""
         self._file.set_owner(owner)
-
-    def _save(self, producers: Sequence[Producer]) -> None:
-        """Store producers as they are to be from now on; if the disk refuses, the next write or flush tries again."""
-        for one in producers:
-            self._producers[one.id] = one
-            self._last_run = max(self._last_run, one.run)
-        self._unsaved.update(one.id for one in producers)
-        self._write_unsaved()
-
-    def _write_unsaved(self, forgotten: Sequence[int] = (), *, durable: bool = True) -> None:
-        """Write, in one transaction, what the file does not know yet, and delete these runs; if not durably, once more later."""
-        if not (self._unsaved or self._leader_unsaved or forgotten):
-            return
-        unsaved = [one for one in self._producers.values() if one.id in self._unsaved]
-        self._rows.save(unsaved, self.leader if self._leader_unsaved else None, forgotten, durable=durable)
-        if durable:
-            self._unsaved.clear()
-            self._leader_unsaved = False
 
     def _check_room(self) -> None:
         if self.size >= self._max_bytes:
@@ -295,27 +255,23 @@ class Spool:
             raise SpoolFull(str(self.path), "the disk is full")
 
     def _holds_unconfirmed(self) -> bool:
-        return any(self._rows.newest(one.run) > one.confirmed for one in self._producers.values())
+        return any(self._rows.newest(one.run) > one.confirmed for one in self._producers)
 
     def _begin_anew(self, *, keep_old: bool) -> Path | None:
         owner = ""
-        tables = {"producer": [one.row() for one in self._producers.values()]}
-        if self.leader:
-            tables["leader"] = [(1, self.leader)]
+        tables = self._producers.tables()
         for name in ("gap", "rejected"):
             with suppress(SpoolError):  # as much as can be read
                 tables[name] = self._file.rows(f"SELECT * FROM {name}")  # noqa: S608 -- names of ours
         with suppress(SpoolError):
             owner = self._file.owner
         self._rows.emptied()
-        self._unsaved.update(self._producers)
+        self._producers.note_unsaved()
         self._taken_gaps = 0
-        self._leader_unsaved = bool(self.leader)
         aside = self._file.begin_anew(tables, keep_old=keep_old)
         if owner:
             self._file.set_owner(owner)
-        self._unsaved.clear()
-        self._leader_unsaved = False
+        self._producers.note_saved()
         return aside
 
     def _prune(self) -> bool:
@@ -324,8 +280,8 @@ class Spool:
         The newest that had the lease is kept: it shows later whether Redis has forgotten.
         """
         holding = self._rows.totals()
-        newest = max((one.run for one in self._producers.values() if one.epoch is not None), default=None)
-        for one in list(self._producers.values()):
+        newest = max((one.run for one in self._producers if one.epoch is not None), default=None)
+        for one in self._producers:
             if one.run not in holding and one.run != newest:
                 self.forget(one.id)
         taken = (self._taken_gaps,)

@@ -1,4 +1,4 @@
-"""The SQLite file of a spool: opening, writing, giving space back, and what every error of SQLite's means.
+"""The SQLite file of a spool: opening, writing, giving space back, and beginning anew.
 
 The rule: one connection, which keeps the file to itself (``locking_mode = EXCLUSIVE``), so that no reader pins the log and no
 shared memory is needed; whatever SQLite raises leaves here as a `SpoolError`.
@@ -15,35 +15,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ingest.delivery.ballast import Ballast, disk_of
-from ingest.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolTooNew, SpoolUnusable
+from ingest.delivery.spool_schema import OWNER, PAGE_SIZE, meaning, prepare
+from ingest.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolUnusable
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Fsync = Literal["batch", "always"]
 
-#: The version of the schema, kept as ``PRAGMA user_version``. A file of a higher one is left alone.
-FORMAT = 1
-
-#: Small enough for chunks of one message, and as fast as larger ones for chunks of a thousand.
-PAGE_SIZE = 4096
-
 #: So many free pages are given back to the disk at a time, since whoever delivers waits meanwhile.
 PAGES_AT_ONCE = 2048
-
-_SCHEMA = """
-    CREATE TABLE producer (run INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, epoch INTEGER,
-        confirmed INTEGER NOT NULL, late INTEGER NOT NULL);
-    CREATE TABLE chunk (run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, messages INTEGER NOT NULL,
-        bytes INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run, first));
-    CREATE TABLE rejected (number INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, detail TEXT NOT NULL, producer TEXT NOT NULL,
-        seq INTEGER NOT NULL, last INTEGER NOT NULL, queue TEXT NOT NULL, id BLOB NOT NULL, data BLOB NOT NULL,
-        received_us INTEGER NOT NULL);
-    CREATE TABLE leader (one INTEGER PRIMARY KEY, id TEXT NOT NULL);
-    CREATE TABLE gap (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
-"""
-
-#: Apart from the schema since files that were begun without it have the same format; readers that do not know it pass it by.
-_OWNER = "CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
 class SpoolFile:
@@ -127,7 +107,7 @@ class SpoolFile:
         """Store for whom this file is."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_OWNER)
+            connection.execute(OWNER)
             connection.execute("INSERT OR REPLACE INTO owner VALUES (1, ?)", (name,))
 
         self.write(work, durable=True, ballast=True)
@@ -239,40 +219,12 @@ class SpoolFile:
             os.close(fd)
             connection = sqlite3.connect(self.path, timeout=2.0, isolation_level=None, check_same_thread=False)
             try:
-                self._prepare(connection)
+                prepare(connection, str(self.path), synchronous=self._synchronous, ballast_bytes=self.ballast.size)
             except BaseException:
                 connection.close()
                 raise
             _sync_folder(self.path.parent)
             return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        def pragma(text: str) -> Any:
-            row = connection.execute(f"PRAGMA {text}").fetchone()
-            return row[0] if row else None
-
-        pragma("locking_mode = EXCLUSIVE")
-        version = pragma("user_version")
-        if version > FORMAT:
-            raise SpoolTooNew(str(self.path), f"its format is {version}, this version knows {FORMAT}; update, or move it away")
-        if version < FORMAT and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise SpoolDamaged(str(self.path), "it is a database, but no spool")
-        if version < FORMAT:  # else the second would write, and on a full disk what waits there could not even be read
-            pragma(f"page_size = {PAGE_SIZE}")
-            pragma("auto_vacuum = INCREMENTAL")
-        if pragma("journal_mode = WAL") != "wal":
-            raise SpoolUnusable(str(self.path), "its file system takes no write-ahead log")
-        # What a full disk must take for a checkpoint is at most what the ballast gives.
-        log_bytes = max(16 * PAGE_SIZE, self.ballast.size // 2)
-        pragma(f"wal_autocheckpoint = {log_bytes // PAGE_SIZE}")
-        pragma(f"journal_size_limit = {2 * log_bytes}")
-        pragma("secure_delete = OFF")
-        pragma("fullfsync = ON")
-        pragma("checkpoint_fullfsync = ON")
-        pragma("synchronous = FULL")
-        if version < FORMAT:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        pragma(f"synchronous = {self._synchronous}")
 
     def _close(self) -> None:
         with suppress(sqlite3.Error):
@@ -283,18 +235,9 @@ class SpoolFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise _meaning(error, str(self.path)) from error
+            raise meaning(error, str(self.path)) from error
         except OSError as error:
             raise SpoolUnusable(str(self.path), str(error.strerror)) from error
-
-
-def _meaning(error: sqlite3.DatabaseError, path: str) -> SpoolError:
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE:
-        return SpoolFull(path, str(error))
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
-        return SpoolDamaged(path, str(error))
-    return SpoolUnusable(path, str(error))
 
 
 def _fill(connection: sqlite3.Connection, tables: dict[str, list[Row]]) -> None:

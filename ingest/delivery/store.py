@@ -2,6 +2,8 @@
 
 The rule: no failure of a disk gets past here as an exception; it becomes an answer, an event and, where messages are gone, a
 loss.
+
+It is long because what a spool can do stands here once more, each with what its failure means for the feed.
 """
 
 from __future__ import annotations

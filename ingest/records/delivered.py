@@ -11,7 +11,7 @@ from typing import Any
 from ingest.broker.hooks import message_encoder
 from ingest.connection.session import To
 from ingest.delivery.entry import Entry
-from ingest.delivery.envelope import Destination, Envelope, PayloadRules
+from ingest.delivery.feed_intake import envelope_of
 from settings.model import FeedSettings
 from settings.wire import new_producer
 
@@ -21,14 +21,7 @@ class Delivered:
 
     def __init__(self, feed: FeedSettings) -> None:
         self._encoder = message_encoder()
-        self._envelope = Envelope(
-            feed=feed.name,
-            producer=new_producer(),
-            destination=Destination(feed.queue, feed.actor, feed.options),
-            rules=PayloadRules(feed.payload, feed.binary),
-            encoder=self._encoder,
-            routed=To,
-        )
+        self._envelope = envelope_of(feed, new_producer(), self._encoder, To)
 
     def take(self, payloads: Sequence[object], out: list[Any]) -> None:
         """Append what an actor gets to ``out``; `PayloadRefused` at the first that no encoder takes, after those before it."""

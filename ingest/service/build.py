@@ -22,7 +22,7 @@ from ingest.connection.status import SHOWN
 from ingest.delivery.leftovers import left_over
 from ingest.errors import BrokerError
 from ingest.service.cautions import memory_warnings, settings_warnings, spool_warnings
-from ingest.service.feed_builder import FeedBuilder, open_spools, owner_of
+from ingest.service.feed_builder import FeedBuilder
 from ingest.service.gap_writer import GapWriter
 from ingest.service.health import Health
 from ingest.service.historian import Historian
@@ -33,6 +33,7 @@ from ingest.service.plant import Plant, limits_of
 from ingest.service.references import References, resolve_all
 from ingest.service.reporter import Reporter
 from ingest.service.roster import Roster
+from ingest.service.spools import open_spools, owner_of
 from ingest.telemetry.bus import Bus, Sink
 from ingest.telemetry.log import LogSink, log_event
 from ingest.telemetry.masking import hide_secrets_of
@@ -146,9 +147,7 @@ def _make_client(settings: Settings, *, timeout: float = SOCKET_TIMEOUT) -> redi
     broker = settings.broker
     try:
         return make_client(
-            broker.url.get_secret_value(),
-            verify=broker.tls.verify,
-            ca_file=broker.tls.ca_file,
+            **broker.endpoint(),
             max_connections=broker.max_connections,
             connect_timeout=timeout,
             socket_timeout=timeout,

@@ -16,23 +16,12 @@ from ingest.connection.gaps import Before
 from ingest.delivery.backlog import Backlog, Chain
 from ingest.delivery.outage import Outage
 from ingest.errors import BrokerError
-from ingest.events import (
-    FeedNameTaken,
-    GapFound,
-    LeaseReleased,
-    LeaseTaken,
-    Publish,
-    StandingBy,
-)
+from ingest.events import GapFound, LeaseReleased, LeaseTaken, Publish
 from ingest.service.progress import Progress
+from ingest.service.rival import Rival
 from ingest.service.tenure import Tenure
 from ingest.telemetry.summary import Lease
 from settings.wire import new_producer
-
-#: Seconds between two words of a process that stands by.
-TELL_INTERVAL = 60.0
-
-_REMEDY = "two feeds of one name on one Redis: give one another name, or keep the supervisors apart with [supervisor] group"
 
 
 class Doubting(Protocol):
@@ -87,10 +76,7 @@ class Claim:
         self._candidate = ""
         self._previous = before  # the newest producer of this process that led
         self._confirmed = 0  # of the leading producer, before the renewal under way
-        self._seen: Held | None = None
-        self._seen_at = 0.0
-        self._waits_since: float | None = None
-        self._told_at = 0.0
+        self._rival = Rival(label)
         self._outage = Outage(label)
         self._failures = 0
         self._retired = False
@@ -109,19 +95,18 @@ class Claim:
     @property
     def leader(self) -> str:
         """The producer that leads, of this process or another's, as far as it knows; "" where none is known."""
-        seen = self._seen
-        return self._tenure.leader or (seen.leader if seen is not None else "")
+        return self._tenure.leader or self._rival.leader
 
     @property
     def lease(self) -> Lease:
         """Whether this process leads, another does, or nobody that it knows of; a feed that only has its name leads it not."""
-        seen = self._seen
+        seen = self._rival.seen
         return "leads" if self.leads else "stands_by" if seen is not None and not seen.is_other else "none"
 
     @property
     def is_name_taken(self) -> bool:
         """Whether another feed of the same name leads, so that this one never will while that one does."""
-        seen = self._seen
+        seen = self._rival.seen
         return not self.leads and seen is not None and seen.is_other
 
     def renewal(self) -> Renewal | None:
@@ -156,7 +141,8 @@ class Claim:
 
     def bid(self) -> Bid:
         """Return what to ask for; only of a claim that is prepared."""
-        return Bid(self.feed, self._candidate, self._terms, self._silent())
+        silent = self._rival.silent(self._clock(), self._terms.seconds)
+        return Bid(self.feed, self._candidate, self._terms, silent)
 
     def bid_against(self, answer: Answer | BrokerError) -> Bid | None:
         """Return what to ask for instead, at once, where it was refused for a leader whose spool is ours: it is dead."""
@@ -173,7 +159,8 @@ class Claim:
 
     def is_news(self, answer: Answer | BrokerError) -> bool:
         """Whether `answered` may have something to write down: the lead is ours, or another leader's than was known."""
-        known = self._seen.leader if self._seen is not None else None
+        seen = self._rival.seen
+        known = seen.leader if seen is not None else None
         return isinstance(answer, Taken) or (isinstance(answer, Held) and answer.leader != known)
 
     def answered(self, answer: Answer | BrokerError) -> None:
@@ -208,26 +195,13 @@ class Claim:
         if chain is not None:
             self._tenure.resigned(chain.producer)
 
-    def _silent(self) -> Held | None:
-        """Return the leader that has given no sign of life for the time of a lease, by our own clock."""
-        silent = self._seen is not None and self._clock() - self._seen_at >= self._terms.seconds
-        return self._seen if silent else None
-
     def _wait_for(self, held: Held) -> None:
         now = self._clock()
-        if self._seen is None or self._seen[:2] != held[:2]:
-            self._seen, self._seen_at = held, now
+        if self._rival.see(held, now):
             self._backlog.fence()  # whoever leads has taken over from those whose messages we hold
-        if self._waits_since is None:
-            self._waits_since = now
-        elif now - self._told_at < TELL_INTERVAL:
-            return
-        self._told_at = now
-        if held.is_other:
-            self._publish(FeedNameTaken(telemetry_id=self._label, leader=held.leader, detail=_REMEDY))
-        else:
-            seconds = now - self._waits_since
-            self._publish(StandingBy(telemetry_id=self._label, leader=held.leader, seconds=seconds))
+        told = self._rival.due(held, now)
+        if told is not None:
+            self._publish(told)
 
     def _take_over(self, taken: Taken) -> None:
         """Judge what is held by who led before, then begin a chain of our own; `begin` lets the feed have it."""
@@ -237,7 +211,7 @@ class Claim:
         else:
             self._tell_forgotten()
         candidate, self._candidate, self._previous = self._candidate, "", self._candidate
-        self._seen = self._waits_since = None
+        self._rival.gone()
         chain = self._backlog.open(candidate, taken.epoch)
         self._won = _Won(chain, taken.before, self._before(taken, ours))
 
@@ -269,7 +243,7 @@ class Claim:
         newest = self._backlog.newest
         if newest is not None and newest.messages:
             return
-        producer = self._previous or (newest.id if newest is not None else "") or (self._seen.leader if self._seen else "")
+        producer = self._previous or (newest.id if newest is not None else "") or self._rival.leader
         if not producer:
             return
         self._publish(

@@ -6,25 +6,21 @@ The rule: a user's mistake is a sentence on standard error and exit code 2, neve
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ingest.service import record_commands, repair_commands, web_command
+from ingest.service import dead_letter_commands, record_commands, repair_commands, web_command
+from ingest.service.command_support import FeedsOption, known_feeds, problems_reported
 from ingest.service.loading import load_settings
 from ingest.service.overview import InOrder
 from ingest.version import project_version
-from settings import Settings, SettingsError
-from settings.environment import Environment, feeds_file
-from settings.problems import Problem
+from settings.environment import Environment
 from settings.schema import file_schema
 
 app = typer.Typer(
@@ -38,10 +34,6 @@ app = typer.Typer(
     epilog="Try it: python -m ingest dev (nothing to set up). Then write feeds.toml, check it, run it.",
 )
 
-FeedsOption = Annotated[
-    Path | None,
-    typer.Option("--feeds", metavar="FILE", help="The settings file. Default: $FEEDS_FILE, or feeds.toml."),
-]
 RateOption = Annotated[float, typer.Option(metavar="N", help="Book updates and trades per second, over all symbols.")]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same market.")]
 SymbolsOption = Annotated[str, typer.Option(metavar="A/B,C/D", help="The symbols to simulate, comma-separated.")]
@@ -49,6 +41,7 @@ FaultsOption = Annotated[bool, typer.Option("--faults", help="Drop, stall, resta
 
 
 record_commands.register(app)
+dead_letter_commands.register(app)
 repair_commands.register(app)
 web_command.register(app)
 
@@ -90,7 +83,7 @@ def check(
     """
     from ingest.service import check as checking  # what only one command needs is imported by it
 
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         settings = load_settings(feeds, actors=True)
         references = checking.check(settings)
     out = checking.make_console(sys.stdout)
@@ -115,10 +108,10 @@ def run(
     SIGTERM or Ctrl-C ends the run in order, within [supervisor] shutdown_timeout; a second one ends it at once. SIGHUP reads the
     file anew and restarts the feeds that have changed; a file that is wrong is refused, and what runs goes on.
     """
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         environment = Environment.read()
         settings = load_settings(feeds)
-        names = _known_feeds(settings, only or ())
+        names = known_feeds(settings, only or ())
         from ingest.service.supervisor import run as supervise
         from ingest.telemetry.log import configure_logging
 
@@ -149,10 +142,10 @@ def gaps(
         since_us = listing.parse_since(since, time.time()) if since is not None else 0
     except ValueError as error:
         raise typer.BadParameter(f"neither seconds nor a time: {error}", param_hint="--since") from None
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         settings = load_settings(feeds)
         hide_secrets_of(settings)
-        found = listing.gaps_of(settings, _known_feeds(settings, feed or (), "--feed"), since_us)
+        found = listing.gaps_of(settings, known_feeds(settings, feed or (), "--feed"), since_us)
     if as_json:
         for line in listing.json_lines(found):
             typer.echo(line)
@@ -173,7 +166,7 @@ def status(
     """
     from ingest.service.looking import look_settings, run_status
 
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         settings = look_settings(feeds)
         raise typer.Exit(run_status(settings, feed or (), as_json=as_json))
 
@@ -189,7 +182,7 @@ def top(
     """
     from ingest.service.looking import look_settings, run_top
 
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         settings = look_settings(feeds)
         raise typer.Exit(run_top(settings, feed or ()))
 
@@ -208,7 +201,7 @@ def health(
     """
     from ingest.service.health_probe import ask
 
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         code, text = ask(feeds, "/live" if live else "/ready")
     typer.echo(text, err=code != 0)
     raise typer.Exit(code)
@@ -256,38 +249,3 @@ def simulate(
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _known_feeds(settings: Settings, only: Sequence[str], option: str = "--only") -> tuple[str, ...]:
-    """Return the feeds that an option names; `SettingsError` where a name is none, or where there is nothing to run."""
-    if not settings.feeds:
-        raise SettingsError([Problem("feeds", "there is none, so there is nothing to run: write a table [feeds.<name>]")])
-    unknown = [name for name in only if name not in settings.feeds]
-    if unknown:
-        raise SettingsError([Problem(f"{option} {name}", _no_such_feed(name, settings)) for name in unknown])
-    return tuple(dict.fromkeys(only))
-
-
-def _no_such_feed(name: str, settings: Settings) -> str:
-    near = difflib.get_close_matches(name, settings.feeds, n=1)
-    return (
-        f"there is no such feed; did you mean {near[0]}?"
-        if near
-        else f"there is no such feed; there are {', '.join(settings.feeds)}"
-    )
-
-
-@contextmanager
-def _problems_reported(feeds: Path | None) -> Iterator[None]:
-    """Turn `SettingsError` into lines on standard error and exit code 2."""
-    try:
-        yield
-    except SettingsError as error:
-        count = len(error.problems)
-        file = feeds if feeds is not None else feeds_file()
-        _report(f"{count} problem{'s' if count > 1 else ''} with the settings ({file}):", error.problems)
-        raise typer.Exit(2) from None
-
-
-def _report(header: str, problems: Sequence[Problem]) -> None:
-    typer.echo("\n".join([header, *(f"  {problem}" for problem in problems)]), err=True)

@@ -6,10 +6,9 @@ The rule: constructs and connects, and decides nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from threading import Event as Flag
 from typing import Any, NamedTuple
 
@@ -28,15 +27,14 @@ from ingest.connection.wakeup import Wakeup
 from ingest.delivery.backlog import Backlog, Bounds
 from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.core import Pace, PublisherCore
-from ingest.delivery.envelope import Destination, Envelope, PayloadRules, mark_late
+from ingest.delivery.envelope import mark_late
+from ingest.delivery.feed_intake import intake_of
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
-from ingest.delivery.spool import Spool
-from ingest.delivery.spool_folder import Refusals, SpoolFolder
-from ingest.delivery.spool_lock import Listing
+from ingest.delivery.spool_folder import Refusals
 from ingest.delivery.store import Store
-from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolError, SpoolForeign
+from ingest.errors import EnqueueVetoed, PayloadRefused, SpoolForeign
 from ingest.events import Event, GapFound, SpoolingBegan, SpoolingEnded, SpoolTrouble
 from ingest.service.claim import Claim
 from ingest.service.gap_writer import GapWriter
@@ -45,13 +43,12 @@ from ingest.service.numbers import FeedReadings, GapTally
 from ingest.service.progress import Progress
 from ingest.service.references import FeedCode
 from ingest.service.runner import FeedRunner
+from ingest.service.spools import OpenSpool
 from ingest.service.tenure import Tenure
-from ingest.service.threads import in_parallel
 from ingest.telemetry.bus import Bus
 from ingest.telemetry.masking import hide_passing
 from settings.masking import mask_url
 from settings.model import FeedSettings, Settings
-from settings.problems import Problem, SettingsError
 
 
 class Built(NamedTuple):
@@ -60,47 +57,6 @@ class Built(NamedTuple):
     runner: FeedRunner
     claim: Claim
     tenure: Tenure
-
-
-def owner_of(settings: Settings) -> str:
-    """Return whose feeds these are, of all that may have one of the same name, as a spool keeps it."""
-    group = settings.supervisor.group
-    return f"namespace {settings.broker.namespace}" + (f", group {group}" if group else "")
-
-
-class OpenSpool(NamedTuple):
-    """A feed's spool, and the folder in which others may be found."""
-
-    spool: Spool
-    folder: SpoolFolder
-
-
-def open_spools(feeds: Sequence[FeedSettings], owner: str) -> dict[str, OpenSpool]:
-    """Return the spools of the feeds that have one; `SettingsError` with every one that cannot be used."""
-    listings: dict[str, Listing] = {}
-    folders: dict[str, SpoolFolder] = {}
-    for feed in feeds:
-        if feed.spool is not None:
-            directory = feed.spool.directory
-            listing = listings.setdefault(directory, Listing(Path(directory)))
-            folders[feed.name] = SpoolFolder(
-                listing, feed.name, max_bytes=feed.spool.max_bytes, fsync=feed.spool.fsync, owner=owner
-            )
-    opened = dict(zip(folders, in_parallel(_acquire, list(folders.values())), strict=True))
-    spools = {name: OpenSpool(spool, folders[name]) for name, spool in opened.items() if isinstance(spool, Spool)}
-    if len(spools) < len(folders):
-        for spool in spools.values():
-            spool.spool.close()
-        failed = ((name, error) for name, error in opened.items() if isinstance(error, SpoolError))
-        raise SettingsError([Problem(f"feeds.{name}.spool.directory", str(error)) for name, error in failed])
-    return spools
-
-
-def _acquire(folder: SpoolFolder) -> Spool | SpoolError:
-    try:
-        return folder.acquire()
-    except SpoolError as error:
-        return error
 
 
 class _UserCode(NamedTuple):
@@ -142,28 +98,11 @@ class FeedBuilder:
         losses = Losses(feed.name, feed.label, self._publish, position=lambda: status.position)
         store = self._store(feed, spool)
         backlog = Backlog(_bounds(feed), losses, store, spooling=partial(self._spooling, feed), on_room=wakeup.set)
-        intake = self._intake(feed, backlog, user)
+        intake = intake_of(feed, backlog, encoder=user.encoder, routed=To, publish=self._publish, before=user.hooks.before)
         tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
         flush = intake.flush_due if isinstance(intake, BatchIntake) else None
         publisher = self._publisher(feed, backlog, tenure, flush, user)
-        claim = Claim(
-            feed.name,
-            feed.label,
-            self._terms(feed),
-            backlog,
-            tenure,
-            publisher,
-            progress=Progress(
-                backlog,
-                tenure,
-                places=status.places,
-                missing_since=lambda: status.missing_since,
-                unread_since=lambda: status.unread_since,
-            ),
-            adopted=partial(self._take_up_gaps, feed, backlog),
-            before=before,
-            publish=self._publish,
-        )
+        claim = self._claim(feed, backlog, tenure, publisher, status, before)
         reading = self._reading(feed, code, memory, intake, status, tenure, wakeup, stop, hold)
         self._take_up_gaps(feed, backlog)
         readings = FeedReadings(
@@ -215,16 +154,6 @@ class FeedBuilder:
     def _refused(self, feed: FeedSettings, error: SpoolForeign) -> None:
         self._publish(SpoolTrouble(telemetry_id=feed.label, detail=str(error)))
 
-    def _envelope(self, feed: FeedSettings, encoder: MessageEncoder, producer: str) -> Envelope:
-        return Envelope(
-            feed=feed.name,
-            producer=producer,
-            destination=Destination(feed.queue, feed.actor, feed.options),
-            rules=PayloadRules(feed.payload, feed.binary),
-            encoder=encoder,
-            routed=To,
-        )
-
     def _reading(
         self,
         feed: FeedSettings,
@@ -253,14 +182,6 @@ class FeedBuilder:
             hold=hold,
         )
 
-    def _intake(self, feed: FeedSettings, backlog: Backlog, user: _UserCode) -> Intake:
-        make, before, batch = partial(self._envelope, feed, user.encoder), user.hooks.before, feed.batch
-        if batch.size == 1:
-            return Intake(make, backlog, label=feed.label, publish=self._publish, before=before)
-        return BatchIntake(
-            make, backlog, size=batch.size, timeout=batch.timeout, label=feed.label, publish=self._publish, before=before
-        )
-
     def _publisher(
         self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, flush: Callable[[], float] | None, user: _UserCode
     ) -> Publisher:
@@ -287,6 +208,28 @@ class FeedBuilder:
             except (PayloadRefused, EnqueueVetoed):
                 message = None  # the gap writer tells of it
         return gap_command(self._broker.keys, self._settings.supervisor.group, record, message)
+
+    def _claim(
+        self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, publisher: Publisher, status: FeedStatus, before: str
+    ) -> Claim:
+        return Claim(
+            feed.name,
+            feed.label,
+            self._terms(feed),
+            backlog,
+            tenure,
+            publisher,
+            progress=Progress(
+                backlog,
+                tenure,
+                places=status.places,
+                missing_since=lambda: status.missing_since,
+                unread_since=lambda: status.unread_since,
+            ),
+            adopted=partial(self._take_up_gaps, feed, backlog),
+            before=before,
+            publish=self._publish,
+        )
 
 
 def _masking(feed: FeedSettings, dial: Dial) -> Dial:

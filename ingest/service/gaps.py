@@ -31,9 +31,7 @@ def gaps_of(settings: Settings, feeds: Sequence[str], since_us: int = 0) -> list
     """
     broker = settings.broker
     try:
-        client = make_client(
-            broker.url.get_secret_value(), verify=broker.tls.verify, ca_file=broker.tls.ca_file, max_connections=1
-        )
+        client = make_client(**broker.endpoint(), max_connections=1)
     except ValueError as error:
         raise SettingsError([Problem("broker.url", str(error))]) from None
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.limits import Limits
-from ingest.service.feed_builder import FeedBuilder, OpenSpool
+from ingest.service.feed_builder import FeedBuilder
 from ingest.service.gap_writer import GapWriter
 from ingest.service.health import Health
 from ingest.service.http import HTTPServer
@@ -22,6 +22,7 @@ from ingest.service.references import FeedCode
 from ingest.service.reporter import Reporter
 from ingest.service.roster import Roster
 from ingest.service.runner import FeedRunner, Kept
+from ingest.service.spools import OpenSpool
 from ingest.service.watch import QueueWatch
 from ingest.telemetry.bus import Bus
 from ingest.telemetry.prometheus import SupervisorMetrics

@@ -24,9 +24,8 @@ NORMAL_CLOSURE = 1000
 
 def probe_redis(broker: BrokerSettings) -> Server:
     """Return what answers at ``[broker] url``; `BrokerError` where nothing of use does."""
-    url = broker.url.get_secret_value()
     try:
-        client = make_client(url, verify=broker.tls.verify, ca_file=broker.tls.ca_file, max_connections=1)
+        client = make_client(**broker.endpoint(), max_connections=1)
     except ValueError as error:
         raise BrokerError(str(error)) from None
     try:

@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ingest.service.command_support import FeedsOption, known_feeds, problems_reported
 from ingest.version import project_version
 
 if TYPE_CHECKING:
     from settings import Settings
 
-FeedsOption = Annotated[
-    Path | None,
-    typer.Option("--feeds", metavar="FILE", help="The settings file. Default: $FEEDS_FILE, or feeds.toml."),
-]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="The record.")]
 SpeedOption = Annotated[float | None, typer.Option("--speed", metavar="N", help="So many times as fast as recorded.")]
 
@@ -144,11 +141,10 @@ def _refusals() -> Iterator[None]:
 
 @contextmanager
 def _settings(feeds: Path | None, feed: str, option: str) -> Iterator[Settings]:
-    """Load the settings, in which there must be this feed; problems are told as `ingest.service.cli` tells them."""
-    from ingest.service.cli import _known_feeds, _problems_reported
+    """Load the settings, in which there must be this feed; problems are told as of every command."""
     from ingest.service.loading import load_settings
 
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         settings = load_settings(feeds, spools=False)
-        _known_feeds(settings, (feed,), option)
+        known_feeds(settings, (feed,), option)
         yield settings

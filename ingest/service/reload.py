@@ -13,10 +13,10 @@ from threading import TIMEOUT_MAX
 
 from ingest.clock import Deadline
 from ingest.service.changes import Changes, changes_between
-from ingest.service.feed_builder import OpenSpool, open_spools, owner_of
 from ingest.service.plant import Plant
 from ingest.service.references import References, resolve_all
 from ingest.service.runner import FeedRunner, Kept
+from ingest.service.spools import OpenSpool, open_spools, owner_of
 from ingest.telemetry.log import log_event
 from ingest.telemetry.masking import hide_secrets_of
 from settings.model import FeedSettings, Settings

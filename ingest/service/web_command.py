@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import SecretStr
 
+from ingest.service.command_support import FeedsOption, problems_reported
 from settings import Settings, SettingsError
 from settings.environment import Environment, WebEnvironment
 from settings.problems import Problem
@@ -35,10 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def web(
-    feeds: Annotated[
-        Path | None,
-        typer.Option("--feeds", metavar="FILE", help="The settings file. Default: $FEEDS_FILE, or feeds.toml."),
-    ] = None,
+    feeds: FeedsOption = None,
     host: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="The address to listen on. Default: 127.0.0.1, or 0.0.0.0 on a Heroku dyno."),
@@ -54,9 +52,7 @@ def web(
     is needed to listen beyond this machine; then reading needs it too. While Redis does not answer the page says so, and goes on
     by itself. SIGTERM or Ctrl-C ends it.
     """
-    from ingest.service.cli import _problems_reported
-
-    with _problems_reported(feeds):
+    with problems_reported(feeds):
         code = run_web(feeds, host, port)
     raise typer.Exit(code)
 

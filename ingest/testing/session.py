@@ -21,7 +21,8 @@ from ingest.connection.outcome import (
     session_failed,
 )
 from ingest.connection.session import Emit, Fail, Outgoing, Session, To
-from ingest.delivery.envelope import Destination, Envelope, PayloadRules
+from ingest.delivery.envelope import Envelope
+from ingest.delivery.feed_intake import envelope_of
 from ingest.errors import BootstrapFailed, EndReason, FrameHandlerFailed, PayloadRefused
 from settings.model import FeedSettings
 from settings.wire import new_producer
@@ -145,11 +146,4 @@ class _Driver:
 
 def _envelope(feed: FeedSettings) -> Envelope:
     """Return what would write the feed's messages: a payload that it refuses ends the connection, as in production."""
-    return Envelope(
-        feed=feed.name,
-        producer=new_producer(),
-        destination=Destination(feed.queue, feed.actor, feed.options),
-        rules=PayloadRules(feed.payload, feed.binary),
-        encoder=message_encoder(),
-        routed=To,
-    )
+    return envelope_of(feed, new_producer(), message_encoder(), To)

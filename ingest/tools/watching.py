@@ -45,9 +45,7 @@ class Watcher:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._client = make_client(
-            broker.url.get_secret_value(),
-            verify=broker.tls.verify,
-            ca_file=broker.tls.ca_file,
+            **broker.endpoint(),
             max_connections=1,
             connect_timeout=timeout,
             socket_timeout=timeout,

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
-from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -23,17 +21,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ingest.broker.dead_letters import Filter
-from ingest.broker.history import FeedId
 from ingest.errors import BrokerError
 from ingest.telemetry.log import log_event
 from ingest.tools.status import json_text
 from ingest.tools.views import FeedView
-from ingest.web.access import Access, Session, Verdict, is_same_origin
+from ingest.web.access import Access, Session, Verdict
+from ingest.web.acting import admit, check_origin
 from ingest.web.backend import Backend, LetterId
+from ingest.web.content import Content, in_thread
 from ingest.web.forms import Form, Refused, read_form
 from ingest.web.guard import COOKIE, App, Guard, Visitor
-from ingest.web.live import Live, Sections
-from ingest.web.pages import Pages, letter_fields, seen, seen_feed
+from ingest.web.live import Live
+from ingest.web.pages import Pages, letter_fields, seen
 from ingest.web.poller import Poller
 
 #: Dead letters on a page.
@@ -41,8 +40,6 @@ LETTERS = 100
 
 #: By what dead letters are picked.
 FILTERS = ("queue", "actor", "feed", "exception")
-
-T = TypeVar("T")
 
 
 class Site:
@@ -58,7 +55,8 @@ class Site:
         self._backend = backend
         self._pages = pages
         self._loopback = loopback
-        self._live = Live(self._sections)
+        self._content = Content(poller, backend, pages)
+        self._live = Live(self._content.sections)
 
     def app(self) -> App:
         """Return the application."""
@@ -106,8 +104,8 @@ class Site:
         return self._page(request, "index", live="/events", here="index", **seen(self._poller.latest))
 
     async def _feed(self, request: Request) -> Response:
-        feed = self._feed_of(request.query_params)
-        values = await self._feed_values(feed)
+        feed = self._content.feed_of(request.query_params)
+        values = await self._content.feed_values(feed)
         live = f"/events?{urlencode({'group': feed.group, 'name': feed.name})}"
         return self._page(request, "feed", live=live, here="feed", **values)
 
@@ -115,12 +113,12 @@ class Site:
         asked = _filters(request.query_params)
         queue, actor, feed, exception = (value or None for value in asked.values())
         wanted = Filter(queue=queue, actor=actor, feed=feed, exception=exception)
-        found = await _in_thread(self._backend.letters, wanted, LETTERS)
+        found = await in_thread(self._backend.letters, wanted, LETTERS)
         return self._page(request, "letters", here="letters", wanted=asked, found=found)
 
     async def _letter(self, request: Request) -> Response:
         queue, ident = request.query_params.get("queue", ""), request.query_params.get("id", "")
-        letter = await _in_thread(self._backend.letter, queue, ident)
+        letter = await in_thread(self._backend.letter, queue, ident)
         if letter is None:
             raise Refused(404, "Not there", "There is no such dead letter: it was retried, deleted or has expired meanwhile.")
         return self._page(request, "letter", here="letter", **letter_fields(letter))
@@ -147,53 +145,10 @@ class Site:
         }
         return HTMLResponse(self._pages.whole(template, **shared, **values), status)
 
-    def _feed_of(self, query: Mapping[str, str]) -> FeedView:
-        feed = self._known((query.get("group", ""), query.get("name", "")))
-        if feed is None:
-            raise Refused(404, "No such feed", "No supervisor tells of a feed of that name.")
-        return feed
-
-    def _known(self, ident: FeedId) -> FeedView | None:
-        overview = self._poller.latest.overview
-        return next((feed for feed in overview.feeds if feed.id == ident), None) if overview is not None else None
-
-    async def _feed_values(self, feed: FeedView) -> dict[str, Any]:
-        reading = self._poller.latest
-        try:
-            gaps = await _in_thread(self._backend.gaps, feed) if not reading.trouble else None
-        except BrokerError:
-            gaps = None
-        return seen_feed(reading, feed, gaps)
-
-    async def _sections(self, ident: FeedId | None) -> Sections:
-        """Render the sections of a feed's page, or of the first page."""
-        if ident is None:
-            return await _in_thread(self._pages.sections, "index", **seen(self._poller.latest))
-        feed = self._known(ident)
-        if feed is None:
-            return self._pages.sections("gone", **seen(self._poller.latest))
-        return await _in_thread(self._pages.sections, "feed", **await self._feed_values(feed))
-
     # Acting.
 
     async def _acting(self, request: Request) -> tuple[Session, Form]:
-        """Return the session and the form of somebody who may act; `Refused`."""
-        session = _visitor(request).session
-        if session is None:
-            raise Refused(
-                403, "Log in first", "Acting needs the token: the value of WEB_TOKEN of the process that serves this page."
-            )
-        self._check_origin(request)
-        form = await read_form(request.headers, request.body)
-        if not self._access.is_csrf_token(session, form.get("csrf", "")):
-            raise Refused(403, "Not from this page", "The form did not come from a page of this session. Open the page anew.")
-        return session, form
-
-    @staticmethod
-    def _check_origin(request: Request) -> None:
-        headers = request.headers
-        if not is_same_origin(headers.get("origin"), headers.get("sec-fetch-site"), headers.get("host", "")):
-            raise Refused(403, "Not from this page", "The form was sent from another page than ours.")
+        return await admit(self._access, _visitor(request).session, request.headers, request.body)
 
     async def _pause(self, request: Request) -> Response:
         done = "paused: what was read is delivered, then it has no connection"
@@ -204,8 +159,8 @@ class Site:
 
     async def _hold(self, request: Request, act: Callable[[FeedView], bool], done: str, undone: str) -> Response:
         session, form = await self._acting(request)
-        feed = self._feed_of(form.first)
-        did = await _in_thread(act, feed)
+        feed = self._content.feed_of(form.first)
+        did = await in_thread(act, feed)
         self._log(request, act.__name__, feed=feed.label, count=int(did))
         return self._done(session, "/feed", f"{feed.label} {done if did else undone}", {"group": feed.group, "name": feed.name})
 
@@ -224,7 +179,7 @@ class Site:
         self, request: Request, session: Session, form: Form, act: Callable[[Sequence[LetterId]], int], done: str
     ) -> Response:
         chosen = _chosen(form)
-        count = await _in_thread(act, chosen) if chosen else 0
+        count = await in_thread(act, chosen) if chosen else 0
         missed = f"; {len(chosen) - count} were none any more, or cannot be read" if count < len(chosen) else ""
         told = f"{count} dead letter{'' if count == 1 else 's'} {done}{missed}" if chosen else "No dead letter was chosen."
         if chosen:
@@ -244,7 +199,7 @@ class Site:
             raise Refused(404, "No token", "This page was started without WEB_TOKEN, so nobody can log in.")
         if request.method != "POST":
             return self._page(request, "login", here="login", problem="")
-        self._check_origin(request)
+        check_origin(request.headers)
         form = await read_form(request.headers, request.body)
         address = _visitor(request).address
         verdict = self._access.check(form.get("token", "").strip(), address)
@@ -292,11 +247,6 @@ class _Static(StaticFiles):
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "no-cache"  # kept, but asked for by its ETag each time
         return response
-
-
-async def _in_thread(act: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call what waits for Redis; a stop of the server does not wait for it."""
-    return await to_thread.run_sync(functools.partial(act, *args, **kwargs), abandon_on_cancel=True)
 
 
 def _visitor(request: Request) -> Visitor:

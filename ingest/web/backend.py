@@ -52,9 +52,7 @@ class Backend:
 
     def __init__(self, broker: BrokerSettings, *, timeout: float = TIMEOUT, patience: float = PATIENCE) -> None:
         self._client = make_client(
-            broker.url.get_secret_value(),
-            verify=broker.tls.verify,
-            ca_file=broker.tls.ca_file,
+            **broker.endpoint(),
             max_connections=broker.max_connections,
             connect_timeout=timeout,
             socket_timeout=timeout,

@@ -9,11 +9,11 @@ from contextlib import nullcontext
 import pytest
 
 from settings.wire import message_id
+from tests.support.command_line import ROOT
 from tests.support.fault_feeds import PATIENT
 from tests.support.fleet import NOTING, Fleet
 from tests.support.numbered import NumberedStream, number_of, numbered_server
 from tests.support.queue_content import numbers_of
-from tests.support.supervisor import ROOT
 from tests.support.waiting import wait_until
 
 #: Numbers per second.

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tests.support.supervisor import ROOT
+from tests.support.command_line import ROOT
 
 
 def test_every_stage_can_still_be_measured() -> None:

@@ -15,9 +15,10 @@ from ingest.testing import run_session
 from tests.conformance import closing, framing, utf8
 from tests.conformance.case import Case
 from tests.conformance.server import play
+from tests.support.command_line import ROOT
 from tests.support.frames import CLOSE, TEXT, close, frame
 from tests.support.raw_server import RawServer, read_request, switching
-from tests.support.supervisor import ROOT, SupervisorProcess
+from tests.support.supervisor import SupervisorProcess
 
 #: One that is echoed, one of 1002 and one of 1007, and a closing handshake.
 NUMBERS = ("1.1.3", "2.10", "3.2", "6.4.1", "7.7.10")

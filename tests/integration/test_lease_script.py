@@ -1,28 +1,20 @@
-"""lease.lua on a real server, operation by operation, and what a line makes of it."""
+"""lease.lua on a real server, operation by operation."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 import redis
 
-from ingest.broker.broker import RateLimitedBroker
-from ingest.broker.keys import FORMAT, Keys
+from ingest.broker.keys import FORMAT
 from ingest.broker.lease import Answer, Bid, Held, Leases, Renewal, Renewed, Spent, Taken, Terms, take_arguments
-from ingest.broker.line import Joined, Line
 from ingest.broker.scripts import LEASE
 from ingest.errors import BrokerRefused
-from tests.support.delivery import made_broker, payloads
-from tests.support.lines import Caller
+from tests.support.leases import KEY, KEYS, TERMS, held, let_the_lease_end, take
 from tests.support.redis_server import Valkey, on_every_server
 from tests.support.waiting import wait_until
 
 pytestmark = on_every_server
 
-KEYS = Keys("dramatiq")
-KEY = KEYS.feed("", "trades")
-TERMS = Terms(60.0, "url")
 THIRTY_DAYS = 30 * 86_400
 
 
@@ -34,21 +26,6 @@ def client(shared_valkey: Valkey) -> redis.Redis:
 @pytest.fixture
 def leases(client: redis.Redis) -> Leases:
     return Leases(client, KEYS, "", 60.0)
-
-
-@pytest.fixture
-def broker(shared_valkey: Valkey) -> Iterator[RateLimitedBroker]:
-    with made_broker(shared_valkey.url) as made:
-        yield made
-
-
-def held(client: redis.Redis) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in client.hgetall(KEY).items()}
-
-
-def take(leases: Leases, producer: str, seen: Held | None = None, terms: Terms = TERMS) -> Answer:
-    [answer] = leases.take([Bid("trades", producer, terms, seen)])
-    return answer
 
 
 def release(leases: Leases, producer: str, position: str = "", safe_us: int = 0) -> bool | BrokerRefused:
@@ -79,10 +56,6 @@ def take_again(client: redis.Redis, producer: str) -> list[str]:
 
 def attach(client: redis.Redis, producer: str, base: str, nonce: str = "nonce") -> list[str]:
     return lease(client, "attach", producer, nonce, base, str(FORMAT))
-
-
-def let_the_lease_end(client: redis.Redis) -> None:
-    client.hset(KEY, "until", "1")
 
 
 class TestTake:
@@ -358,57 +331,3 @@ class TestEnd:
     def test_an_operation_that_does_not_exist_is_an_error(self, client: redis.Redis) -> None:
         with pytest.raises(redis.ResponseError, match="unknown operation"):
             lease(client, "steal", "a")
-
-
-class TestLine:
-    def line(self, broker: RateLimitedBroker) -> Line:
-        return broker.line("trades", "", TERMS)
-
-    def test_a_join_renews_the_lease(self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases) -> None:
-        take(leases, "a")
-        let_the_lease_end(client)
-        line = self.line(broker)
-        assert line.join("a", None, "a") == Joined(0, epoch=1)
-        assert int(held(client)["until"]) > 1
-        line.close()
-
-    def test_after_a_flush_it_is_taken_again_and_the_forgetting_is_not_hidden(
-        self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases
-    ) -> None:
-        take(leases, "a")
-        client.flushall()
-        line = self.line(broker)
-        assert line.join("a", None, "a") == Joined(None)
-        assert line.join("a", None, "a") == Joined(None), "also when the reply was lost"
-        assert (held(client)["leader"], held(client)["what"]) == ("a", "url")
-        assert line.join("a", 9, "a") == Joined(9, epoch=1)
-        assert client.ttl(KEY) == -1
-        line.close()
-
-    def test_where_another_leads_it_is_fenced_and_nothing_is_attached(
-        self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases
-    ) -> None:
-        take(leases, "b")
-        before = held(client)
-        line = self.line(broker)
-        assert line.join("a", 9, "a") == Joined(None, fenced=True)
-        assert held(client) == before
-        assert line.join("a", 9) == Joined(9, epoch=1), "late messages need no lease"
-        line.close()
-
-    def test_a_call_is_admitted_only_while_its_leader_leads(
-        self, broker: RateLimitedBroker, client: redis.Redis, leases: Leases
-    ) -> None:
-        caller = Caller(broker)
-        take(leases, caller.producer)
-        caller.line.join(caller.producer, None, caller.producer)
-        statuses = []
-        for first in (1, 3):
-            caller.line.enqueue_batch(caller.producer, first - 1, first + 1, caller.entries(first, first + 1), caller.producer)
-            statuses.append(caller.receive().status)
-            take(leases, "another", Held(caller.producer, held(client)["beat"]))
-        assert statuses == ["ok", "fenced"]
-        assert payloads(client) == [1, 2]
-        assert caller.call(2, caller.entries(3, 4)).status == "ok", "as late messages"
-        assert payloads(client) == [1, 2, 3, 4]
-        caller.line.close()

@@ -1,12 +1,16 @@
 """The supervisor process: from a server's frames to Redis, what it survives, and how it ends."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from textwrap import dedent
 
 from ingest.broker.status import read_statuses
 from ingest.testing import ScriptedServer
 from tests.support.redis_proxy import RedisProxy
+from tests.support.redis_server import Valkey
 from tests.support.supervisor import SupervisorProcess, payloads_in
 from tests.support.waiting import wait_until
 
@@ -172,35 +176,34 @@ def test_with_no_feed_left_the_process_ends_with_1(tmp_path, shared_valkey):
     assert "feed_gave_up" in supervisor.log
 
 
-def test_redis_that_stands_still_at_the_end_costs_what_is_left_and_says_so(tmp_path, valkey):
-    settings = "[supervisor]\nshutdown_timeout = 3\n"
+@contextmanager
+def held_up(folder: Path, valkey: Valkey, *, shutdown_timeout: int) -> Iterator[tuple[SupervisorProcess, ScriptedServer]]:
+    """A supervisor that reads without end, while Redis stands still and frames wait for it."""
+    settings = f"[supervisor]\nshutdown_timeout = {shutdown_timeout}\n"
     with (
         ScriptedServer(counting_for_ever) as server,
-        SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor,
+        SupervisorProcess(folder, settings + feeds(server.url), valkey.url) as supervisor,
     ):
         client = valkey.client()
         wait_until(lambda: client.llen("dramatiq:trades") > 100, 60, "some messages")
         with valkey.stalled():
-            supervisor.wait_for_log("feed_blocked")  # frames wait for Redis
-            assert supervisor.stop() == 1
+            supervisor.wait_for_log("feed_blocked")
+            yield supervisor, server
+
+
+def test_redis_that_stands_still_at_the_end_costs_what_is_left_and_says_so(tmp_path, valkey):
+    with held_up(tmp_path, valkey, shutdown_timeout=3) as (supervisor, _):
+        assert supervisor.stop() == 1
     assert "feed_drained" in supervisor.log
     assert "lost=0" not in supervisor.log.split("feed_drained")[1].split("\n")[0]
 
 
 def test_a_second_signal_ends_at_once(tmp_path, valkey):
-    settings = "[supervisor]\nshutdown_timeout = 600\n"
-    with (
-        ScriptedServer(counting_for_ever) as server,
-        SupervisorProcess(tmp_path, settings + feeds(server.url), valkey.url) as supervisor,
-    ):
-        client = valkey.client()
-        wait_until(lambda: client.llen("dramatiq:trades") > 100, 60, "some messages")
-        with valkey.stalled():
-            supervisor.wait_for_log("feed_blocked")  # frames wait for Redis
-            supervisor.signal(signal.SIGTERM)
-            server.wait_until(lambda: server.recordings[0].left, "the close of the connection", timeout=60)
-            supervisor.signal(signal.SIGTERM)
-            assert supervisor.wait() == 1
+    with held_up(tmp_path, valkey, shutdown_timeout=600) as (supervisor, server):
+        supervisor.signal(signal.SIGTERM)
+        server.wait_until(lambda: server.recordings[0].left, "the close of the connection", timeout=60)
+        supervisor.signal(signal.SIGTERM)
+        assert supervisor.wait() == 1
 
 
 def test_redis_that_is_restarted_loses_and_doubles_nothing(tmp_path, make_valkey):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from signal import SIGTERM
 from types import TracebackType
 from typing import Self
 
@@ -16,14 +17,17 @@ _OURS = ("REDIS_URL", "FEEDS_FILE", "SENTRY_DSN", "LOG_LEVEL", "LOG_FORMAT", "PO
 
 
 class Process:
-    """``python -m ingest …`` in a folder, with these variables and none of ours from outside; killed at the end of the test."""
+    """``python -m ingest …`` in a folder, with these variables and none of ours from outside; killed at the end of the test.
 
-    def __init__(self, folder: Path, name: str, *arguments: str, **environ: str) -> None:
+    ``prefix`` is a command to run it under, ``environ`` adds to its environment.
+    """
+
+    def __init__(self, folder: Path, name: str, *arguments: str, prefix: Sequence[str] = (), **environ: str) -> None:
         self._log = folder / f"{name}.log"
         kept = {key: value for key, value in os.environ.items() if key not in _OURS}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ingest", *arguments],
+                [*prefix, sys.executable, "-m", "ingest", *arguments],
                 cwd=folder,
                 env={**kept, "PYTHONPATH": str(ROOT), **environ},
                 stdout=log,
@@ -42,17 +46,27 @@ class Process:
     def log(self) -> str:
         return self._log.read_text()
 
-    def stop(self, timeout: float = 60.0, number: int = signal.SIGTERM) -> int:
-        """Send a signal; return the exit code."""
+    def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def wait(self, timeout: float = 60.0) -> int:
         return self._process.wait(timeout)
+
+    def stop(self, timeout: float = 60.0, number: int = SIGTERM) -> int:
+        """Send a signal; return the exit code."""
+        self.signal(number)
+        return self.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self.running:
-            self._process.kill()
-        self._process.wait()
+            self.kill()
         if error is not None:
             error.add_note(f"--- the log of {self._log.stem} ---\n{self.log[-4000:]}")

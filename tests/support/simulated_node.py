@@ -260,7 +260,7 @@ class Node:
     def knows_of_a_lead(self) -> bool:
         """Whether this supervisor can notice that Redis forgot: it leads, or has seen who does, or its spool tells."""
         newest = self.backlog.newest
-        return self.runs and (self.tenure.tenure > 0 or self.claim._seen is not None or newest is not None)
+        return self.runs and (self.tenure.tenure > 0 or self.claim._rival.seen is not None or newest is not None)
 
     @property
     def is_through(self) -> bool:

@@ -37,9 +37,7 @@ class Readings:
         self._owns = owns
         self._ours: set[str] = set()
         self._client = make_client(
-            broker.url.get_secret_value(),
-            verify=broker.tls.verify,
-            ca_file=broker.tls.ca_file,
+            **broker.endpoint(),
             max_connections=1,
             connect_timeout=1.0,
             socket_timeout=1.0,

@@ -74,7 +74,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
 
 def _inspect(settings: Settings, pause: float) -> Inspection:
     broker = settings.broker
-    client = make_client(broker.url.get_secret_value(), verify=broker.tls.verify, ca_file=broker.tls.ca_file, max_connections=1)
+    client = make_client(**broker.endpoint(), max_connections=1)
     with closing(client):
         return inspect(client, broker.namespace, queue_names(settings), pause)
 

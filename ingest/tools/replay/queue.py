@@ -26,7 +26,7 @@ from ingest.connection.wakeup import Wakeup
 from ingest.delivery.backlog import Backlog, Bounds
 from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.core import Pace, PublisherCore
-from ingest.delivery.envelope import Destination, Envelope, PayloadRules
+from ingest.delivery.feed_intake import intake_of
 from ingest.delivery.intake import Intake
 from ingest.delivery.losses import Losses
 from ingest.delivery.publisher import Publisher
@@ -38,7 +38,6 @@ from ingest.events import (
     FramesDropped,
     HandlerFailed,
     MessageRejected,
-    Publish,
     QueueForgotten,
 )
 from ingest.records.reading import RecordReader
@@ -114,7 +113,10 @@ class Running:
         self._losses = Losses(feed.name, feed.label, self._publish)
         bounds = Bounds(feed.backlog.messages, feed.backlog.bytes, "block", False)
         self._backlog = Backlog(bounds, self._losses, on_room=self._wakeup.set)
-        self._intake = _intake(feed, self._backlog, broker, self._publish)
+        hooks = broker.enqueue_hooks()
+        self._intake = intake_of(
+            feed, self._backlog, encoder=message_encoder(), routed=To, publish=self._publish, before=hooks.before
+        )
         producer = new_producer()
         self._intake.enter(self._backlog.open(producer, 0))
         self._backlog.fence()  # what is late is sent without a lease
@@ -130,7 +132,7 @@ class Running:
             _Nobody(),
             publish=self._publish,
             mark_late=_as_it_is,
-            after=broker.enqueue_hooks().after,
+            after=hooks.after,
             flush=self._intake.flush_due if isinstance(self._intake, BatchIntake) else None,
         )
         self._sink = _Sink(self._intake, self._source)
@@ -265,27 +267,6 @@ class _Sink:
 
     def has_room(self) -> bool:
         return self._intake.has_room()
-
-
-def _intake(feed: FeedSettings, backlog: Backlog, broker: RateLimitedBroker, publish: Publish) -> Intake:
-    encoder, before = message_encoder(), broker.enqueue_hooks().before
-
-    def envelope(producer: str) -> Envelope:
-        return Envelope(
-            feed=feed.name,
-            producer=producer,
-            destination=Destination(feed.queue, feed.actor, feed.options),
-            rules=PayloadRules(feed.payload, feed.binary),
-            encoder=encoder,
-            routed=To,
-        )
-
-    batch = feed.batch
-    if batch.size == 1:
-        return Intake(envelope, backlog, label=feed.label, publish=publish, before=before)
-    return BatchIntake(
-        envelope, backlog, size=batch.size, timeout=batch.timeout, label=feed.label, publish=publish, before=before
-    )
 
 
 def _as_it_is(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from settings.model import QueueSettings, Settings
+from settings.model import BrokerSettings, QueueSettings, Settings
 
 
 def test_a_queue_without_a_table_has_the_defaults():
@@ -94,3 +94,13 @@ def test_settings_cannot_be_changed():
 def test_the_url_of_redis_is_a_secret():
     settings = Settings.model_validate({"broker": {"url": "redis://:hunter2@h/0"}})
     assert "hunter2" not in repr(settings)
+
+
+def test_how_redis_is_reached_is_told_with_the_secrets_and_shown_without(tmp_path):
+    authority = tmp_path / "ca.pem"
+    authority.write_text("")
+    url = "rediss://:hunter2@redis.test:6380/1"
+    broker = BrokerSettings.model_validate({"url": url, "tls": {"ca_file": str(authority)}})
+    assert broker.endpoint() == {"url": url, "verify": True, "ca_file": str(authority)}
+    assert BrokerSettings.model_validate({"tls": {"verify": False}}).endpoint()["verify"] is False
+    assert "hunter2" not in repr(broker)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ingest.delivery import spool_file
 from ingest.delivery.places import LOOK_INTERVAL
-from ingest.delivery.spool_file import SpoolFile
 from ingest.errors import SpoolFull
 from ingest.events import FramesDropped, SpoolTrouble
 from tests.support.backlogs import KeptBacklog
@@ -131,11 +131,11 @@ def test_a_disk_that_takes_nothing_keeps_no_empty_files(tmp_path: Path, monkeypa
     kept = spilling(tmp_path)
     remove_file(tmp_path)
 
-    def full(file: SpoolFile, connection: object) -> None:
-        raise SpoolFull(str(file.path), "for the test")
+    def full(connection: object, path: str, **given: int) -> None:
+        raise SpoolFull(path, "for the test")
 
     with monkeypatch.context() as patch:
-        patch.setattr(SpoolFile, "_prepare", full)
+        patch.setattr(spool_file, "prepare", full)
         for _ in range(3):
             let_it_look(kept)
     [told] = troubles(kept)

@@ -3,112 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 
 import pytest
 
-from ingest.broker.limits import Limits
-from ingest.broker.line import Joined, Reply
+from ingest.broker.line import Reply
 from ingest.clock import wall_us
 from ingest.delivery import pacing
-from ingest.delivery.backlog import Entry
 from ingest.delivery.core import GRACE, MOST_REFUSALS, PATIENCE
-from ingest.errors import BrokerError, BrokerRefused, BrokerUnreachable
+from ingest.errors import BrokerRefused, BrokerUnreachable
 from ingest.events import BrokerUnavailable, FramesDropped, GapFound, QueueForgotten
 from tests.support.backlogs import KeptBacklog
 from tests.support.connections import ManualClock
-from tests.support.delivery import Pipeline, memory_backlog
+from tests.support.delivery import memory_backlog
+from tests.support.fake_line import FakeLine, has_waiting, pipeline
 from tests.support.waiting import wait_until
-
-
-class FakeLine:
-    """A Redis that admits everything, or does what ``answers`` say, one a call."""
-
-    def __init__(self, *answers: Reply | BrokerError | None) -> None:
-        self.answers = list(answers)
-        self.positions: dict[str, int] = {}
-        self.joins: list[tuple[str, str]] = []
-        self.calls: list[tuple[int, list[int]]] = []
-        self.leaders: list[str] = []
-        self.data: list[bytes] = []
-        self.replies: list[Reply | BrokerError | None] = []
-        self.left: list[str] = []
-        self.recorded: list[GapFound] = []
-        self.closed = 0
-        self.rests = 0
-        self.overstays = False
-        self.free = True
-        self.asked: list[Callable[[], object]] = []
-        self.depths = 0
-        self.broken: Exception | None = None
-        self.other_leads = False
-        self.forgot = False
-        self.moving = False
-        self.looks = 0
-
-    def is_moving(self) -> bool:
-        self.looks += 1
-        return self.moving
-
-    def acquire(self, wake: Callable[[], object]) -> bool:
-        self.asked.append(wake)
-        return self.free
-
-    def rest(self) -> None:
-        self.rests += 1
-
-    def join(self, producer: str, base: int | None, leader: str = "") -> Joined:
-        if self.broken is not None:
-            raise self.broken
-        self.joins.append((producer, leader))
-        self.replies.clear()
-        if self.other_leads and leader:
-            return Joined(None, fenced=True)
-        if self.forgot and base is None:
-            return Joined(None)
-        self.forgot = False
-        return Joined(base if base is not None else self.positions.get(producer, 0))
-
-    def enqueue_batch(self, producer: str, prev: int, last: int, messages: Sequence[Entry], leader: str = "") -> None:
-        self.calls.append((prev, [entry.seq for entry in messages]))
-        self.leaders.append(leader)
-        self.data += [entry.data for entry in messages]
-        answer = self.answers.pop(0) if self.answers else Reply("ok", last)
-        if isinstance(answer, Reply) and answer.position is not None:
-            self.positions[producer] = answer.position
-        self.replies.append(answer)
-
-    def reply(self, timeout: float) -> Reply | None:
-        answer = self.replies.pop(0)
-        if isinstance(answer, BrokerError):
-            raise answer
-        if answer is None:
-            self.replies.insert(0, None)
-            time.sleep(min(timeout, 0.01))
-        return answer
-
-    def depth(self, queue: str) -> int:
-        self.depths += 1
-        return 1000
-
-    def done(self, producer: str) -> bool:
-        self.left.append(producer)
-        return True
-
-    def record(self, gap: GapFound) -> None:
-        self.recorded.append(gap)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-def pipeline(line: FakeLine, **options: object) -> Pipeline:
-    return Pipeline(line, lambda _: Limits(high=1000, low=10), **options)  # type: ignore[arg-type]
-
-
-def has_waiting(feed: Pipeline) -> bool:
-    chain = feed.backlog.first
-    return chain is not None and chain.has_waiting
 
 
 def test_publishes_in_order_and_takes_leave_when_drained() -> None:
@@ -253,110 +161,6 @@ def test_a_full_queue_is_polled_and_not_hammered() -> None:
         feed.put("a")
         wait_until(lambda: line.depths >= 3, 10, "three polls")
         assert len(line.calls) == 1
-
-
-class TestLead:
-    def test_without_one_nothing_is_sent_and_a_drain_waits_for_none(self) -> None:
-        line = FakeLine()
-        with pipeline(line) as feed:
-            feed.lead.leader = ""
-            feed.put("a")
-            assert not feed.drain(60)
-        assert (line.calls, len(feed.backlog)) == ([], 1)
-
-    def test_without_one_what_waits_costs_no_time_until_there_is_one(self) -> None:
-        line = FakeLine()
-        with pipeline(line) as feed:
-            feed.lead.leader = ""
-            feed.put("a")
-            wait_until(lambda: line.rests, 10, "the pause")
-            time.sleep(0.1)  # in which it would turn hundreds of times
-            assert line.rests < 10
-            assert line.calls == []
-            feed.lead.leader = feed.producer
-            feed.backlog.wake()
-            feed.emptied()
-
-    def test_a_join_that_finds_another_leader_says_so(self) -> None:
-        line = FakeLine()
-        line.other_leads = True
-        with pipeline(line) as feed:
-            feed.put("a")
-            wait_until(lambda: feed.lead.lost == [feed.producer], 10, "the word")
-        assert line.calls == []
-
-    def test_a_call_that_is_fenced_leads_to_a_join_and_to_the_same_word(self) -> None:
-        line = FakeLine(Reply("fenced"))
-        with pipeline(line) as feed:
-            wait_until(lambda: feed.core.settled, 10, "the first join")
-            line.other_leads = True
-            feed.put("a")
-            wait_until(lambda: feed.lead.lost == [feed.producer], 10, "the word")
-        assert len(line.calls) == 1
-
-    def test_what_is_late_needs_no_leader_and_says_that_it_is_late(self) -> None:
-        line = FakeLine()
-        with pipeline(line, mark_late=lambda data: b"late " + data) as feed:
-            feed.lead.leader = ""
-            feed.put("a")
-            feed.backlog.fence()
-            feed.emptied()
-        assert line.joins[-1] == (feed.producer, "")
-        assert line.leaders == [""]
-        assert line.data[0].startswith(b"late ")
-
-    def test_what_is_late_and_not_wanted_is_given_up_after_its_calls_are_settled(self) -> None:
-        line = FakeLine()
-        kept = KeptBacklog()
-        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
-            feed.lead.leader = ""
-            feed.put("a", "b")
-            kept.backlog.fence()
-            wait_until(lambda: kept.losses.counts["fenced"] == 2, 10, "the drop")
-        assert line.calls == []
-        assert line.joins, "what Redis has of it is asked for first"
-        assert kept.dropped() == [(1, 2, 2)]
-
-    def test_of_what_is_late_nothing_that_redis_has_is_called_dropped(self) -> None:
-        line = FakeLine(None, None)
-        kept = KeptBacklog()
-        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
-            feed.put("a")
-            wait_until(lambda: line.calls, 10, "a call that gets no reply")
-            feed.put("b")
-            wait_until(lambda: len(line.calls) == 2, 10, "another")
-            line.positions[feed.producer] = 1  # the first was executed, and nobody knows
-            feed.lead.leader = ""
-            kept.backlog.fence()
-            wait_until(lambda: len(kept.backlog) == 0, 10, "the end of both")
-        assert (kept.dropped(), feed.publisher.enqueued, feed.crashes) == ([(2, 2, 1)], 1, [])
-
-    def test_what_is_late_is_not_put_off_by_doubts_about_the_lease_and_they_are_not_forgotten(self) -> None:
-        line = FakeLine(None)
-        with pipeline(line, mark_late=lambda data: data) as feed:
-            feed.lead.leader = ""
-            feed.put("a")
-            feed.backlog.fence()
-            wait_until(lambda: line.calls, 10, "the call that gets no reply")
-            joins = len(line.joins)
-            feed.lead.leader = "q"
-            second = feed.backlog.open("q", 2)
-            feed.intake.enter(second)
-            feed.publisher.doubt()
-            line.replies[0] = Reply("ok", 1)
-            wait_until(lambda: line.left == [feed.producer], 10, "the end of what is late")
-            wait_until(lambda: line.joins[joins:], 10, "the join of the next")
-            assert {producer for producer, _ in line.joins[joins:]} == {"q"}
-
-    def test_a_feed_that_was_full_can_be_read_again_after_that(self) -> None:
-        kept = KeptBacklog(messages=2)
-        with pipeline(FakeLine(), backlog=kept.backlog, chain=kept.chain) as feed:
-            feed.lead.leader = ""
-            feed.put("a", "b")
-            assert not kept.backlog.has_room()
-            kept.backlog.fence()
-            wait_until(kept.backlog.has_room, 10, "room")
-            assert kept.rooms == 1
 
 
 class TestChains:

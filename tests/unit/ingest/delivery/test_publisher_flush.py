@@ -18,8 +18,8 @@ from ingest.delivery.publisher import Publisher
 from ingest.errors import BrokerUnreachable
 from tests.support.backlogs import KeptBacklog
 from tests.support.delivery import FixedLead, make_envelope
+from tests.support.fake_line import FakeLine
 from tests.support.waiting import wait_until
-from tests.unit.ingest.delivery.test_publisher import FakeLine
 
 
 class Feed:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.delivery.spool_file import FORMAT
+from ingest.delivery.spool_schema import FORMAT
 from ingest.errors import SpoolDamaged, SpoolTooNew
 from tests.support.spools import LARGE, adopted, crash, entries, folder_of, numbers, opened, read_all
 

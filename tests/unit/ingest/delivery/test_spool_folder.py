@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ingest.delivery.spool import Spool
-from ingest.delivery.spool_file import FORMAT
 from ingest.delivery.spool_folder import Refusals
+from ingest.delivery.spool_schema import FORMAT
 from ingest.errors import SpoolForeign
 from tests.support.spools import adopted, crash, entries, folder_of, numbers, read_all
 

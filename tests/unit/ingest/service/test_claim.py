@@ -21,7 +21,7 @@ from ingest.events import (
     LeaseTaken,
     StandingBy,
 )
-from ingest.service.claim import TELL_INTERVAL
+from ingest.service.rival import TELL_INTERVAL
 from tests.support.claims import FEED_KEY, KEYS, Contender
 from tests.support.redis_server import Valkey
 from tests.support.spools import entries

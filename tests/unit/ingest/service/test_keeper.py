@@ -197,7 +197,7 @@ def test_leaders_whose_spools_are_here_are_dead_and_all_overcome_by_one_further_
     kept = Kept(client, "a", "b", "c", folder=tmp_path)
     kept.keeper.turn()
     assert (kept.calls(), kept.leads) == (["take a b c", "take a b"], [True, True, False])
-    assert kept.contenders[2].claim._seen == Held(producers[2], "1")
+    assert kept.contenders[2].claim._rival.seen == Held(producers[2], "1")
 
 
 def test_while_another_leads_a_turn_writes_nothing_and_a_takeover_nothing_before_it_asks(
