@@ -159,6 +159,7 @@ class FeedBuilder:
                 places=status.places,
                 missing_since=lambda: status.missing_since,
                 unread_since=lambda: status.unread_since,
+                unrecorded_since=(lambda: losses.since_us, lambda: self._gaps.since_us(feed.name)),
             ),
             adopted=partial(self._take_up_gaps, feed, backlog),
             before=before,
