@@ -200,6 +200,11 @@ class Backlog:
             chain.open = False
             self._wake()
 
+    def clear(self, chain: Chain) -> bool:
+        """Let the disk have nothing more of a chain of which nothing is held; tell whether that is so."""
+        with self._changed:
+            return self._store is None or self._store.clear(chain.producer)
+
     def finish(self, chain: Chain) -> None:
         """Forget a chain of which nothing is held, and to which nothing will come."""
         with self._changed:

@@ -177,6 +177,10 @@ class Spool:
 
         self._file.write(work, ballast=True)
 
+    def clear(self, producer: str) -> None:
+        """Delete, durably, all that is stored of a producer, which stays known."""
+        self._rows.clear(self._producers[producer].run)
+
     def forget(self, producer: str) -> None:
         """Delete a producer and all that is stored of it."""
         self._rows.delete_producer(self._producers[producer].run)

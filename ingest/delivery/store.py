@@ -255,6 +255,11 @@ class Store:
         if spool is not None:
             self._try(spool, lambda: spool.reject(producer, entry, detail))
 
+    def clear(self, producer: str) -> bool:
+        """Delete, durably, all that is stored of a producer; False if the disk does not let us."""
+        spool = self._where.get(producer)
+        return spool is None or self._try(spool, lambda: spool.clear(producer))
+
     def forget(self, producer: str) -> None:
         """Forget a producer, and all that is stored of it; the one that led last stays known: it shows later if Redis forgot."""
         spool = self._where.get(producer)
