@@ -156,6 +156,12 @@ class Backlog:
         """Whether a producer is in a spool that this process holds: then whoever made it is dead, if it was not us."""
         return self._chains.holds(producer)
 
+    @property
+    def candidates(self) -> list[str]:
+        """The producers in our spools that may have led without knowing it; costs no disk."""
+        with self._changed:
+            return self._chains.candidates
+
     def propose(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead."""
         with self._changed:

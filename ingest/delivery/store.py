@@ -130,6 +130,11 @@ class Store:
         """Whether a producer is in a spool whose lock this process has: whoever made it is dead, if it was not us."""
         return producer in self._where
 
+    @property
+    def candidates(self) -> list[str]:
+        """The newest producers held that are not known to have led; costs no disk."""
+        return [each for spool in self._all() for each in spool.candidates]
+
     def earlier(self) -> list[StoredProducer]:
         """Return the producers that an earlier process left messages of in this spool, oldest first; once."""
         earlier, self._earlier = self._earlier, []

@@ -156,12 +156,12 @@ class Claim:
 
     def bid(self) -> Bid:
         """Return what to ask for; only of a claim that is prepared."""
-        return Bid(self.feed, self._candidate, self._terms, self._silent())
+        return Bid(self.feed, self._candidate, self._terms, self._silent(), self._ghosts())
 
     def bid_against(self, answer: Answer | BrokerError) -> Bid | None:
         """Return what to ask for instead, at once, where it was refused for a leader whose spool is ours: it is dead."""
         if isinstance(answer, Held) and self._backlog.holds(answer.leader):
-            return Bid(self.feed, self._candidate, self._terms, answer)
+            return Bid(self.feed, self._candidate, self._terms, answer, self._ghosts())
         return None
 
     def begin(self) -> None:
@@ -207,6 +207,10 @@ class Claim:
         chain = self._tenure.chain
         if chain is not None:
             self._tenure.resigned(chain.producer)
+
+    def _ghosts(self) -> list[str]:
+        """Return the candidates of dead processes: what a bid of theirs did, without their knowing, must overtake nobody."""
+        return [each for each in self._backlog.candidates if each != self._candidate]
 
     def _silent(self) -> Held | None:
         """Return the leader that has given no sign of life for the time of a lease, by our own clock."""
