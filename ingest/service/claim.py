@@ -234,7 +234,12 @@ class Claim:
             self._publish(StandingBy(telemetry_id=self._label, leader=held.leader, seconds=seconds))
 
     def _take_over(self, taken: Taken) -> None:
-        """Judge what is held by who led before, then begin a chain of our own; `begin` lets the feed have it."""
+        """Judge what is held by who led before, then begin a chain of our own; `begin` lets the feed have it.
+
+        Who gives a lead back has given its spool back just before: since we have looked, perhaps.
+        """
+        if self._backlog.adopt():
+            self._adopted()
         ours = self._ours()
         if taken.before:
             self._backlog.judge(taken.before)

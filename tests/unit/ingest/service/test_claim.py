@@ -113,6 +113,17 @@ class TestTaking:
         assert (before.cause, before.producer) == ("restart", first)
         assert [(chain.producer, chain.late) for chain in last.backlog.chains] == [(first, False), (last.tenure.leader, False)]
 
+    def test_what_is_given_back_between_the_last_look_and_the_lead_is_found(self, client: redis.Redis, tmp_path: Path) -> None:
+        one, two = Contender(client, tmp_path), Contender(client, tmp_path)
+        one.attempt()
+        first = one.tenure.leader
+        two.claim.prepare()
+        ends(one, stored=5)
+        one.release()
+        two.claim.answered(two.leases.take([two.claim.bid()])[0])
+        two.claim.begin()
+        assert [(chain.producer, chain.late) for chain in two.backlog.chains] == [(first, False), (two.tenure.leader, False)]
+
     def test_to_give_it_back_is_told(self, client: redis.Redis) -> None:
         one = Contender(client)
         one.release()
