@@ -20,9 +20,11 @@
 -- ARGV
 --   1  operation, then its arguments; what is in ()* comes once for each key, and so does what is answered (-> each):
 --
--- take format again (producer ttl_ms seen_leader seen_beat what)*
+-- take format again (producer ttl_ms seen_leader seen_beat what ghosts)*
 --      Makes `producer` the leader if nobody leads, if it leads already, if the leader's time is over, or if leader and beat
 --      are still those named: the caller has watched them stand still for ttl_ms, or knows that process to be dead.
+--      `ghosts` (ids, with a space between) are candidates of dead processes that never heard what became of their bids. If the
+--      newest acquisition is of one of them, and it enqueued nothing, it counts as if it had never been.
 --      -> each {"taken", epoch, before, seen, position, seq of before, safe}   (`seen` as it was; all "" where there is nothing)
 --       | {"held", leader, beat} | {"other", leader, beat}: somebody leads; "other" reads something else under this name
 --       | {"spent", "", ""}: the producer has led, and another has since: it never leads again, though nobody leads now, or
@@ -101,23 +103,39 @@ local function each(first, count, act)
   return replies
 end
 
+local function is_ghost(feed, name, ghosts)
+  if not is_somebody(name) or not string.find(" " .. ghosts .. " ", " " .. name .. " ", 1, true) then
+    return false
+  end
+  local seq = seq_of(feed, name)
+  return seq == "" or seq == "0"
+end
+
 local function take(feed, at)
   local format, again = ARGV[2], ARGV[3]
-  local producer, ttl, seen_leader, seen_beat, what = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local producer, ttl, seen_leader, seen_beat = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
+  local what, ghosts = ARGV[at + 4], ARGV[at + 5]
   local held = redis.call("HMGET", feed, "leader", "until", "beat", "epoch", "what", "last", "before", "seen", "position", "safe")
-  local leader, beat, now = held[1], held[3], now_ms()
+  local leader, beat, last, before, now = held[1], held[3], held[6], held[7] or "", now_ms()
   local mine = leader == producer
-  if overtaken(held[6], producer) and (again == "1" or redis.call("HEXISTS", feed, "p." .. producer) == 1) then
+  local ghost = last ~= producer and is_ghost(feed, last, ghosts) and last
+  if ghost then
+    leader, last, before = leader ~= ghost and leader, before, ""
+  end
+  if overtaken(last, producer) and (again == "1" or redis.call("HEXISTS", feed, "p." .. producer) == 1) then
     return {"spent", "", ""}
   end
   if is_somebody(leader) and not mine and now < tonumber(held[2] or "0") and not (leader == seen_leader and beat == seen_beat) then
     return {held[5] == what and "held" or "other", leader, beat}
   end
-  local epoch, before = held[4], held[7] or ""
+  local epoch = held[4]
   if not mine then
     epoch = digits(redis.call("HINCRBY", feed, "epoch", 1))
-    if held[6] ~= producer then
-      before = held[6] or ""
+    if last ~= producer then
+      before = last or ""
+    end
+    if ghost then
+      redis.call("HDEL", feed, "p." .. ghost)
     end
     forget_old_producers(feed, tonumber(epoch))
   end
@@ -209,7 +227,7 @@ local function release(feed, at)
 end
 
 if operation == "take" then
-  return each(4, 5, take)
+  return each(4, 6, take)
 elseif operation == "renew" then
   return renew()
 elseif operation == "attach" then

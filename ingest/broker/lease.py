@@ -57,12 +57,16 @@ class Spent(NamedTuple):
 
 
 class Bid(NamedTuple):
-    """A lease to take for ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise."""
+    """A lease to take for ``producer``; ``seen`` is a leader known to be dead, by its silence or otherwise.
+
+    ``ghosts`` are candidates of dead processes that never knew whether they led, and so have done nothing.
+    """
 
     feed: str
     producer: str
     terms: Terms
     seen: Held | None = None
+    ghosts: Sequence[str] = ()
 
 
 class Renewal(NamedTuple):
@@ -94,7 +98,7 @@ def take_arguments(bids: Sequence[Bid], *, again: bool = False) -> tuple[str, ..
     wanted: list[str] = []
     for bid in bids:
         leader, beat = (bid.seen.leader, bid.seen.beat) if bid.seen is not None else ("", "")
-        wanted += (bid.producer, bid.terms.milliseconds, leader, beat, bid.terms.what)
+        wanted += (bid.producer, bid.terms.milliseconds, leader, beat, bid.terms.what, " ".join(bid.ghosts))
     return ("take", str(FORMAT), "1" if again else "", *wanted)
 
 

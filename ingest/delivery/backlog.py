@@ -159,6 +159,12 @@ class Backlog:
         """Whether a producer is in a spool that this process holds: then whoever made it is dead, if it was not us."""
         return self._chains.holds(producer)
 
+    @property
+    def candidates(self) -> list[str]:
+        """The producers in our spools that may have led without knowing it; costs no disk."""
+        with self._changed:
+            return self._chains.candidates
+
     def propose(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead."""
         with self._changed:
@@ -202,6 +208,11 @@ class Backlog:
         with self._changed:
             chain.open = False
             self._wake()
+
+    def clear(self, chain: Chain) -> bool:
+        """Let the disk have nothing more of a chain of which nothing is held; tell whether that is so."""
+        with self._changed:
+            return self._store is None or self._store.clear(chain.producer)
 
     def finish(self, chain: Chain) -> None:
         """Forget a chain of which nothing is held, and to which nothing will come."""

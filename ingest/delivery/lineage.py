@@ -49,6 +49,11 @@ class Lineage:
         """Whether a producer is in a spool that this process holds: then whoever made it is dead, if it was not us."""
         return self._store is not None and self._store.holds(producer)
 
+    @property
+    def candidates(self) -> list[str]:
+        """The producers in our spools that may have led without knowing it."""
+        return self._store.candidates if self._store is not None else []
+
     def propose(self, producer: str) -> None:
         """Write a candidate down before it asks for the lead."""
         if self._store is not None:

@@ -67,6 +67,12 @@ class Losses:
         """Payloads given up so far, whatever the reason."""
         return self.counts.total()
 
+    @property
+    def since_us(self) -> int | None:
+        """When the oldest payload of the episode that goes on was received: nothing is recorded of it yet; None if none does."""
+        episode = self._episode
+        return episode.from_us if episode is not None and episode.count else None
+
     def drop(self, producer: str, entries: Sequence[Entry], reason: DropReason) -> None:
         """Take that the payloads of these messages are given up."""
         if entries:

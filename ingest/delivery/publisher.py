@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 
 from ingest.clock import Deadline, Monotonic, monotonic
@@ -299,10 +300,12 @@ class Publisher:
 
     def _finish(self, chain: Chain) -> Effect:
         """Take leave of a producer that has nothing more to send, and turn to the next."""
-        try:
-            effect = self._core.left(self._line.done(chain.producer))
-        except (BrokerUnreachable, BrokerRefused):
-            effect = Effect()  # to ask again could find it forgotten at our own word; in time Redis forgets it by itself
+        effect = Effect()
+        # The disk first: what it still had after a kill would be sent again to a Redis that no more knows how far it came.
+        if self._backlog.clear(chain):
+            # To ask again could find it forgotten at our own word; in time Redis forgets it by itself.
+            with suppress(BrokerUnreachable, BrokerRefused):
+                effect = self._core.left(self._line.done(chain.producer))
         self._backlog.finish(chain)
         self._chain = None
         return effect

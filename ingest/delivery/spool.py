@@ -25,6 +25,9 @@ _REMEDY = "give each group a spool.directory of its own, or start the other once
 #: Set aside are at most so many messages; of more, the oldest go.
 MOST_REJECTED = 1000
 
+#: A bid of a process that ended so many starts ago is certainly answered.
+MOST_CANDIDATES = 10
+
 
 class StoredProducer(NamedTuple):
     """A producer and what is stored of it; ``first`` and ``last`` are 0 where there are no rows."""
@@ -88,6 +91,11 @@ class Spool:
     def holds_gaps(self) -> bool:
         """Whether there are gap records, taken or not."""
         return bool(self._file.rows("SELECT 1 FROM gap LIMIT 1"))
+
+    @property
+    def candidates(self) -> list[str]:
+        """The newest of the producers that are not known to have led."""
+        return [one.id for one in self._producers if one.epoch is None][-MOST_CANDIDATES:]
 
     def producers(self) -> list[StoredProducer]:
         """Return the producers in the order in which they were added, and what is stored of each."""
@@ -161,6 +169,10 @@ class Spool:
             connection.execute("DELETE FROM rejected WHERE number <= (SELECT max(number) FROM rejected) - ?", (MOST_REJECTED,))
 
         self._file.write(work, ballast=True)
+
+    def clear(self, producer: str) -> None:
+        """Delete, durably, all that is stored of a producer, which stays known."""
+        self._rows.clear(self._producers[producer].run)
 
     def forget(self, producer: str) -> None:
         """Delete a producer and all that is stored of it."""
@@ -277,12 +289,13 @@ class Spool:
     def _prune(self) -> bool:
         """Forget the producers and gaps that nobody will ask for; return whether there is nothing left to keep the file for.
 
-        The newest that had the lease is kept: it shows later whether Redis has forgotten.
+        The newest that had the lease is kept: it shows later whether Redis has forgotten. Where messages wait, the candidates
+        after it are too: an answer that never came may have made one of them the leader.
         """
         holding = self._rows.totals()
         newest = max((one.run for one in self._producers if one.epoch is not None), default=None)
         for one in self._producers:
-            if one.run not in holding and one.run != newest:
+            if one.run not in holding and one.run != newest and not (holding and one.epoch is None):
                 self.forget(one.id)
         taken = (self._taken_gaps,)
         self._file.write(lambda connection: connection.execute("DELETE FROM gap WHERE number <= ?", taken), ballast=True)

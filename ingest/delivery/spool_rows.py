@@ -156,6 +156,11 @@ class ChunkRows:
 
         self._file.write(work, durable=durable, ballast=True)
 
+    def clear(self, run: int) -> None:
+        """Delete, durably, the rows of a run that stays."""
+        self.size -= self._file.write(lambda connection: _delete_rows(connection, run), durable=True, ballast=True)
+        self._decoded = None
+
     def delete_producer(self, run: int) -> None:
         """Delete a run and its rows."""
         self.size -= self._file.write(lambda connection: _delete_producer(connection, run), ballast=True)
@@ -230,8 +235,13 @@ def _save(connection: sqlite3.Connection, producers: Iterable[Producer]) -> None
     connection.executemany("INSERT OR REPLACE INTO producer VALUES (?, ?, ?, ?, ?)", [one.row() for one in producers])
 
 
-def _delete_producer(connection: sqlite3.Connection, run: int) -> int:
+def _delete_rows(connection: sqlite3.Connection, run: int) -> int:
     freed: int = connection.execute("SELECT coalesce(sum(bytes), 0) FROM chunk WHERE run = ?", (run,)).fetchone()[0]
     connection.execute("DELETE FROM chunk WHERE run = ?", (run,))
+    return freed
+
+
+def _delete_producer(connection: sqlite3.Connection, run: int) -> int:
+    freed = _delete_rows(connection, run)
     connection.execute("DELETE FROM producer WHERE run = ?", (run,))
     return freed

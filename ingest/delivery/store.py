@@ -132,6 +132,11 @@ class Store:
         """Whether a producer is in a spool whose lock this process has: whoever made it is dead, if it was not us."""
         return producer in self._where
 
+    @property
+    def candidates(self) -> list[str]:
+        """The newest producers held that are not known to have led; costs no disk."""
+        return [each for spool in self._all() for each in spool.candidates]
+
     def earlier(self) -> list[StoredProducer]:
         """Return the producers that an earlier process left messages of in this spool, oldest first; once."""
         earlier, self._earlier = self._earlier, []
@@ -256,6 +261,11 @@ class Store:
         spool = self._where.get(producer)
         if spool is not None:
             self._try(spool, lambda: spool.reject(producer, entry, detail))
+
+    def clear(self, producer: str) -> bool:
+        """Delete, durably, all that is stored of a producer; False if the disk does not let us."""
+        spool = self._where.get(producer)
+        return spool is None or self._try(spool, lambda: spool.clear(producer))
 
     def forget(self, producer: str) -> None:
         """Forget a producer, and all that is stored of it; the one that led last stays known: it shows later if Redis forgot."""

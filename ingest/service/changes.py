@@ -5,8 +5,9 @@ The rule: pure; a change that only a new process can take up is a problem, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from settings.model import FeedSettings, Settings
 from settings.problems import Problem, SettingsError
@@ -37,10 +38,10 @@ def changes_between(old: Settings, new: Settings, only: Sequence[str] = (), ende
       only: the feeds that this process runs, where it was told; all others are none of its business.
       ended: feeds that have given up; they begin anew, whether their table has changed or not.
     """
-    problems = [*_fixed(old, new), *_vanished(new, only)]
+    before, after = _mine(old, only), _mine(new, only)
+    problems = [*_fixed(old, new), *_vanished(new, only), *_moved(before, after)]
     if problems:
         raise SettingsError(problems)
-    before, after = _mine(old, only), _mine(new, only)
     return Changes(
         removed=[name for name in before if name not in after],
         added=[name for name in after if name not in before],
@@ -59,6 +60,17 @@ def _fixed(old: Settings, new: Settings) -> Iterator[Problem]:
         for key in type(before).model_fields:
             if getattr(before, key) != getattr(after, key):
                 yield Problem(f"{table}.{key}", "this cannot change while the supervisor runs; restart it to let it count")
+
+
+def _moved(before: Mapping[str, FeedSettings], after: Mapping[str, FeedSettings]) -> Iterator[Problem]:
+    for name, feed in before.items():
+        spool, kept = feed.spool, after[name].spool if name in after else feed.spool
+        if spool is not None and spool.persistent and (kept is None or Path(kept.directory) != Path(spool.directory)):
+            yield Problem(
+                f"feeds.{name}.spool.directory",
+                f"this cannot change while the supervisor runs, or what waits in {spool.directory} would stay there; "
+                "restart it when the feed's backlog is empty",
+            )
 
 
 def _vanished(new: Settings, only: Sequence[str]) -> Iterator[Problem]:

@@ -142,12 +142,12 @@ class Claim:
     def bid(self) -> Bid:
         """Return what to ask for; only of a claim that is prepared."""
         silent = self._rival.silent(self._clock(), self._terms.seconds)
-        return Bid(self.feed, self._candidate, self._terms, silent)
+        return Bid(self.feed, self._candidate, self._terms, silent, self._ghosts())
 
     def bid_against(self, answer: Answer | BrokerError) -> Bid | None:
         """Return what to ask for instead, at once, where it was refused for a leader whose spool is ours: it is dead."""
         if isinstance(answer, Held) and self._backlog.holds(answer.leader):
-            return Bid(self.feed, self._candidate, self._terms, answer)
+            return Bid(self.feed, self._candidate, self._terms, answer, self._ghosts())
         return None
 
     def begin(self) -> None:
@@ -195,6 +195,10 @@ class Claim:
         if chain is not None:
             self._tenure.resigned(chain.producer)
 
+    def _ghosts(self) -> list[str]:
+        """Return the candidates of dead processes: what a bid of theirs did, without their knowing, must overtake nobody."""
+        return [each for each in self._backlog.candidates if each != self._candidate]
+
     def _wait_for(self, held: Held) -> None:
         now = self._clock()
         if self._rival.see(held, now):
@@ -204,7 +208,12 @@ class Claim:
             self._publish(told)
 
     def _take_over(self, taken: Taken) -> None:
-        """Judge what is held by who led before, then begin a chain of our own; `begin` lets the feed have it."""
+        """Judge what is held by who led before, then begin a chain of our own; `begin` lets the feed have it.
+
+        Who gives a lead back has given its spool back just before: since we have looked, perhaps.
+        """
+        if self._backlog.adopt():
+            self._adopted()
         ours = self._ours()
         if taken.before:
             self._backlog.judge(taken.before)

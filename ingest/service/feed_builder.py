@@ -102,7 +102,8 @@ class FeedBuilder:
         tenure = Tenure(feed.label, backlog, enter=intake.enter, changed=wakeup.set, publish=self._publish)
         flush = intake.flush_due if isinstance(intake, BatchIntake) else None
         publisher = self._publisher(feed, backlog, tenure, flush, user)
-        claim = self._claim(feed, backlog, tenure, publisher, status, before)
+        progress = self._progress(feed, backlog, tenure, status, losses)
+        claim = self._claim(feed, backlog, tenure, publisher, progress, before)
         reading = self._reading(feed, code, memory, intake, status, tenure, wakeup, stop, hold)
         self._take_up_gaps(feed, backlog)
         readings = FeedReadings(
@@ -209,8 +210,18 @@ class FeedBuilder:
                 message = None  # the gap writer tells of it
         return gap_command(self._broker.keys, self._settings.supervisor.group, record, message)
 
+    def _progress(self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, status: FeedStatus, losses: Losses) -> Progress:
+        return Progress(
+            backlog,
+            tenure,
+            places=status.places,
+            missing_since=lambda: status.missing_since,
+            unread_since=lambda: status.unread_since,
+            unrecorded_since=(lambda: losses.since_us, lambda: self._gaps.since_us(feed.name)),
+        )
+
     def _claim(
-        self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, publisher: Publisher, status: FeedStatus, before: str
+        self, feed: FeedSettings, backlog: Backlog, tenure: Tenure, publisher: Publisher, progress: Progress, before: str
     ) -> Claim:
         return Claim(
             feed.name,
@@ -219,13 +230,7 @@ class FeedBuilder:
             backlog,
             tenure,
             publisher,
-            progress=Progress(
-                backlog,
-                tenure,
-                places=status.places,
-                missing_since=lambda: status.missing_since,
-                unread_since=lambda: status.unread_since,
-            ),
+            progress=progress,
             adopted=partial(self._take_up_gaps, feed, backlog),
             before=before,
             publish=self._publish,

@@ -101,6 +101,12 @@ class GapWriter:
         """Take a gap that an earlier process could not write; ``label`` is its feed's ``telemetry_id``."""
         self._add(label or record.feed, record)
 
+    def since_us(self, feed: str) -> int | None:
+        """Return when the first of a feed's gaps that are not written yet began; None if none waits, or nobody knows when."""
+        with self._changed:
+            begun = [each.record.from_us for each in self._waiting if each.record.feed == feed and each.record.from_us]
+        return min(begun, default=None)
+
     def close(self, timeout: float) -> list[GapRecord]:
         """Write what waits, within ``timeout`` seconds, and end; return what could not be written.
 

@@ -65,16 +65,19 @@ class Keeper:
             self._claims = (*self._claims, claim)
         self._woken.set()
 
-    def remove(self, feed: str) -> None:
+    def remove(self, feed: str, close: Callable[[], object] = lambda: None) -> None:
         """Give the lead of a feed back, one try, and leave it to others; when this returns it is renewed and tried for no more.
 
-        What it read must be handed over or on disk by then (`ingest.service.supervisor` says in which order).
+        What it read must be handed over or on disk by then. ``close`` gives its spool back before that, for whoever leads next
+        (`ingest.service.supervisor` says in which order).
         """
         with self._turning:
             leaving = [claim for claim in self._claims if claim.feed == feed]
             self._claims = tuple(claim for claim in self._claims if claim.feed != feed)
             for claim in leaving:
                 claim.retire()
+        close()
+        with self._turning:
             self._step_down(leaving)
 
     def end(self, feed: str) -> None:
@@ -175,7 +178,8 @@ class Keeper:
         released = []
         for (claim, renewal), answer in zip(some, self._leases.release([each for _, each in some]), strict=True):
             if not isinstance(answer, BrokerError):
-                claim.released(renewal)
+                if answer:  # else somebody has taken it already, who found our spool
+                    claim.released(renewal)
                 released.append(claim)
         return released
 

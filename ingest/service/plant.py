@@ -68,8 +68,7 @@ class Plant:
 
     def remove(self, runner: FeedRunner) -> Kept:
         """Give back the lead and the spool of a feed that has ended, and forget it but for its numbers and what is returned."""
-        self.keeper.remove(runner.settings.name)
-        runner.close([])
+        self.keeper.remove(runner.settings.name, close=lambda: runner.close([]))
         self.runners.remove(runner)
         return runner.kept()
 

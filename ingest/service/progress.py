@@ -6,7 +6,7 @@ The rule: what is told is never newer than what is safe; older costs the success
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ingest.clock import wall_us
@@ -21,6 +21,8 @@ class Progress:
       places: what the session said of its place, as JSON, by the number of the emission it goes with; oldest first.
       missing_since: when the gap that is open began (wall-clock microseconds); None if none is.
       unread_since: since when what comes is not read: a full backlog, a callback that takes its time; None while it is.
+      unrecorded_since: each when what is lost and not recorded yet began; None if nothing is. They are asked last and in this
+        order, which is the way to a record.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Progress:
         places: deque[tuple[int, str]] | None = None,
         missing_since: Callable[[], int | None] = lambda: None,
         unread_since: Callable[[], int | None] = lambda: None,
+        unrecorded_since: Sequence[Callable[[], int | None]] = (),
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._backlog = backlog
@@ -38,6 +41,7 @@ class Progress:
         self._places = places if places is not None else deque()
         self._missing_since = missing_since
         self._unread_since = unread_since
+        self._unrecorded_since = unrecorded_since
         self._wall = wall
         self._ended_us: int | None = None
 
@@ -46,13 +50,16 @@ class Progress:
         self._ended_us = self._wall()
 
     def safe_us(self) -> int:
-        """Return the moment before which all that there was to read is in its queue, or on disk (wall-clock microseconds).
+        """Return the moment before which all that there was to read is in its queue, on disk, or in the record of a gap.
+
+        In wall-clock microseconds.
 
         At an end all that waits is brought there, or told as lost: then it is the moment at which reading stopped, which may
         have been long before.
         """
         waiting = self._backlog.oldest_us if self._ended_us is None else self._ended_us
-        moments = (waiting, self._missing_since(), self._unread_since(), self._tenure.unused_since)
+        moments = [waiting, self._missing_since(), self._unread_since(), self._tenure.unused_since]
+        moments += [since() for since in self._unrecorded_since]
         return min([moment for moment in moments if moment is not None], default=self._wall())
 
     def position(self) -> str:

@@ -159,8 +159,8 @@ class Supervisor:
 
         First the reading, so that nothing new comes. Then what waits is handed over, under the leases, which are still renewed;
         what cannot be goes to the disk, that which is under way too. Then the gaps of all this are recorded; what of them cannot
-        be goes to the disk as well. Last the leases are given back, so that the next leader finds all in its place. A second
-        signal ends every wait.
+        be goes to the disk as well, and the disks are given back. Last the leases are, so that the next leader finds all in its
+        place: one that leads already looks for no spools. A second signal ends every wait.
         """
         self._plant.keeper.stand_down()
         for runner in self._runners:
@@ -177,9 +177,10 @@ class Supervisor:
         in_parallel(FeedRunner.finish, self._runners)
         unwritten = self._plant.gaps.close(0.0 if self._signals.at_once.is_set() else FAREWELL)
         self._plant.keeper.stop()
+        kept = all(in_parallel(partial(_close, unwritten), self._runners))
         if not self._signals.at_once.is_set():
             self._plant.keeper.release(Deadline(FAREWELL))
-        return all(in_parallel(partial(_close, unwritten), self._runners))
+        return kept
 
     def _wait(self, condition: Callable[[], bool], deadline: Deadline) -> None:
         while not condition() and not deadline.expired and not self._signals.at_once.wait(POLL):

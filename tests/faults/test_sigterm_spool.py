@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.support.dying import SLOWLY
 from tests.support.fleet import NOTING, Fleet, spooling
 from tests.support.numbered import NumberedStream, numbered_server
 from tests.support.queue_content import Consumer, in_both
@@ -185,3 +186,31 @@ def test_what_came_while_nobody_read_before_a_sigterm_is_within_a_gap_record(tmp
     assert len(missing) > 10
     untold = [block for block in missing if not any(gap.from_us <= block[2] <= gap.to_us for gap in gaps)]
     assert untold == []
+
+
+def test_what_a_stopped_leader_left_in_a_shared_folder_is_sent_by_the_standby_however_slow_the_disk(
+    tmp_path, shared_valkey, fault
+):
+    """A leader looks for no spools any more: so the spool is given back before the lead is."""
+    stream = NumberedStream(rate=RATE)
+    extra = 'session = "tests.support.dying:Dying"\nbacklog = { messages = 1000 }\n' + spooling(tmp_path / "spool")
+    top = "[supervisor]\nshutdown_timeout = 4\n[queues.trades]\nhigh_watermark = 1000\nlow_watermark = 500\n"
+    fault("SIGTERM with a full queue, one spool folder, a standby")
+    with numbered_server(stream) as server, Fleet(tmp_path, shared_valkey, server.url, extra=extra, top=top) as fleet:
+        leader = fleet.start(DIES_AT=SLOWLY)
+        leader.wait_for_log(" lease_taken ")
+        standby = fleet.start()
+        standby.wait_for_log(" standing_by ")
+        leader.wait_for_log(" spooling_began ")
+        assert leader.stop() == 0
+        assert "spooled=0" not in leader.last_line
+        with Consumer(shared_valkey.url) as consumer:
+            standby.wait_for_log(" connection_ready ")
+            before = stream.last
+            wait_until(lambda: consumer.newest > before, 20, "a number of the new leader")
+            assert standby.stop() == 0
+            consumer.until_empty()
+        assert not fleet.gaps("fenced")
+    read = int(leader.last_line.split(" read=")[1].split()[0])
+    assert set(range(1, read + 1)) <= set(consumer.numbers)
+    fault.compared(consumer.numbers, stream.connections)

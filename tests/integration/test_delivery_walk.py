@@ -17,6 +17,7 @@ import pytest
 from ingest.broker import lease, line
 from ingest.broker.broker import RateLimitedBroker
 from ingest.broker.scripts import ENQUEUE, LEASE, Script
+from ingest.delivery.backlog import Backlog
 from ingest.delivery.batch_intake import BatchIntake
 from ingest.delivery.chain import Chain
 from ingest.delivery.core import PublisherCore
@@ -185,6 +186,12 @@ def _what_is_confirmed_stays_unknown_to_the_disk(patch: pytest.MonkeyPatch) -> N
     patch.setattr(Tiers, "discard", lambda self, chain, reason: chain.waiting.clear() or chain.tail.clear() or 0)
 
 
+def _the_disk_keeps_what_a_producer_that_takes_leave_has_sent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(simulated_network.Network, "deadly", 0.5)
+    patch.setattr(simulated_network.Network, "deadly_at", b"$4\r\ndone\r\n")
+    patch.setattr(Backlog, "clear", lambda self, chain: True)
+
+
 def _drops_are_not_told(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("tests.support.simulated_node.ExactLosses.end", lambda self: None)
 
@@ -197,6 +204,7 @@ MACHINERY = {
     "what was sent is dropped": _what_was_sent_is_dropped,
     "a stop saves nothing": _a_stop_saves_nothing,
     "what is late is given up in silence": _what_is_confirmed_stays_unknown_to_the_disk,
+    "the disk keeps what a producer that takes leave has sent": _the_disk_keeps_what_a_producer_that_takes_leave_has_sent,
     "drops are not told": _drops_are_not_told,
 }
 

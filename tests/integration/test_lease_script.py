@@ -107,6 +107,45 @@ class TestTake:
         assert held(client) == before
         assert taken(take(leases, "c")).before == "b"
 
+    def test_a_lead_that_its_dead_process_never_knew_of_overtakes_nobody(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        client.hset(KEY, "p.a", "1:nonce:41")
+        take(leases, "ghost", seen=Held("a", "1"))
+        [answer] = leases.take([Bid("trades", "b", TERMS, ghosts=["other", "ghost"])])
+        assert (taken(answer).epoch, taken(answer).before, taken(answer).last_seq) == (3, "a", 41)
+        found = held(client)
+        assert (found["leader"], found["last"], found["before"]) == ("b", "b", "a")
+        assert "p.ghost" not in found
+        assert take(leases, "ghost") == Held("b", found["beat"])
+
+    def test_nor_does_it_once_it_has_given_that_lead_up(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "a")
+        take(leases, "ghost", seen=Held("a", "1"))
+        release(leases, "ghost")
+        [answer] = leases.take([Bid("trades", "b", TERMS, ghosts=["ghost"])])
+        assert taken(answer).before == "a"
+
+    @pytest.mark.parametrize("taken_leave", [False, True])
+    def test_one_that_enqueued_something_is_no_ghost_whatever_its_spool_says(
+        self, client: redis.Redis, leases: Leases, taken_leave: bool
+    ) -> None:
+        take(leases, "a")
+        take(leases, "ghost", seen=Held("a", "1"))
+        client.hset(KEY, "p.ghost", "2:nonce:1")
+        if taken_leave:
+            assert client.eval(LEASE.source, 1, KEY, "done", "ghost") == 1
+        let_the_lease_end(client)
+        [answer] = leases.take([Bid("trades", "b", TERMS, ghosts=["ghost"])])
+        assert (taken(answer).before, taken(answer).last_seq) == ("ghost", 1)
+
+    def test_a_ghost_after_which_another_led_changes_nothing(self, client: redis.Redis, leases: Leases) -> None:
+        take(leases, "ghost")
+        take(leases, "a", seen=Held("ghost", "1"))
+        before = held(client)
+        [answer] = leases.take([Bid("trades", "b", TERMS, ghosts=["ghost"])])
+        assert answer == Held("a", "2")
+        assert held(client) == before
+
     def test_when_its_time_is_over_another_may_lead(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         client.hset(KEY, "p.a", "1:nonce:41")

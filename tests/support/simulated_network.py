@@ -21,6 +21,10 @@ from ingest.errors import BrokerTimedOut, BrokerUnreachable
 REFUSALS = ("OOM command not allowed", "READONLY You can't write against a read only replica.", "LOADING Redis is loading")
 
 
+class Killed(BaseException):
+    """The process that waited for this answer is no more; Redis has done what it was asked."""
+
+
 class Clock:
     """Simulated seconds."""
 
@@ -34,6 +38,11 @@ class Clock:
 class Network:
     """What lies between the processes and the server; ``calm`` ends its mischief."""
 
+    #: How likely a process is killed between what Redis does for it and its hearing of that, and the part of a command that it
+    #: takes to be so.
+    deadly = 0.004
+    deadly_at = b""
+
     def __init__(self, client: redis.Redis, chance: Random, clock: Clock) -> None:
         self.chance = chance
         self.clock = clock
@@ -44,6 +53,10 @@ class Network:
 
     def strikes(self, probability: float) -> bool:
         return not self.calm and self.chance.random() < probability
+
+    def kills(self, packed: bytes) -> bool:
+        """Tell whether the process that waits for the answer to this dies."""
+        return self.deadly_at in packed and self.strikes(self.deadly)
 
     def execute(self, packed: bytes) -> Any:
         if self.strikes(0.02):
@@ -104,7 +117,10 @@ class Connection:
         if not self._replies:
             if self._network.strikes(0.05):
                 raise redis.ConnectionError("cut before the server read it")
-            self._replies.append(self._network.execute(self._waiting.pop(0)))
+            packed = self._waiting.pop(0)
+            self._replies.append(self._network.execute(packed))
+            if self._network.kills(packed):
+                raise Killed
             if self._network.strikes(0.08):
                 raise redis.TimeoutError("the reply is lost")
         reply = self._replies.pop(0)
@@ -131,6 +147,8 @@ class SimulatedLeases(Leases):
             self._network.abandoned.append([packed])
             raise BrokerTimedOut("nothing was answered")
         answer = self._network.execute(packed)
+        if self._network.kills(packed):
+            raise Killed
         if self._network.strikes(0.1):
             raise BrokerTimedOut("the answer is lost")
         if isinstance(answer, Exception):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -19,7 +21,7 @@ from ingest.broker.limits import Limits
 from ingest.delivery.core import Pace
 from ingest.events import DropReason, Event, GapFound, QueueForgotten
 from settings.wire import Frame, message_id, split_message_id
-from tests.support.simulated_network import Clock, Network
+from tests.support.simulated_network import Clock, Killed, Network
 from tests.support.simulated_node import COMPANIONS, FEED, Node, Plan
 
 _ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -116,14 +118,18 @@ class Walk:
     def step_at(self, node: Node) -> None:
         self.clock.now += 0.001
         if node.runs:
-            node.step()
+            with self._mortal(node):
+                node.step()
         for queue in QUEUES:
             self.deepest[queue] = max(self.deepest[queue], self.client.llen(f"dramatiq:{queue}"))
 
     def keep(self) -> None:
-        node = self.chance.choice(self.nodes)
+        self.keep_at(self.chance.choice(self.nodes))
+
+    def keep_at(self, node: Node) -> None:
         if node.runs:
-            node.keep()
+            with self._mortal(node):
+                node.keep()
 
     def consume(self, *, everything: bool = False) -> None:
         for queue in QUEUES:
@@ -144,7 +150,7 @@ class Walk:
             return
         for _ in range(20):
             self.clock.now += 2.0
-            others[0].keep()
+            self.keep_at(others[0])
             if others[0].tenure.tenure:
                 break
         for act in (self.read_at, self.step_at, self.step_at, self.step_at):
@@ -163,7 +169,7 @@ class Walk:
         self._stop(first, steps=0)
         for _ in range(20):
             self.clock.now += 2.0
-            second.keep()
+            self.keep_at(second)
             if second.tenure.tenure:
                 break
         for act in (self.read_at, self.step_at, self.step_at, self.step_at):
@@ -171,13 +177,32 @@ class Walk:
         self._stop(second, steps=200)
         first.start()
         for _ in range(5):
-            first.keep()
+            self.keep_at(first)
             self.step_at(first)
-        second.start()
+        if not second.runs:
+            second.start()
 
     def _stop(self, node: Node, steps: int) -> None:
+        if node.runs:
+            self._bury(node)
+            with self._mortal(node):
+                self.lost += node.stop(steps)
+
+    @contextmanager
+    def _mortal(self, node: Node) -> Iterator[None]:
+        """It may be killed while it waits for Redis, which has done what it was asked."""
+        try:
+            yield
+        except Killed:
+            self._kill(node)
+
+    def _kill(self, node: Node) -> None:
         self._bury(node)
-        self.lost += node.stop(steps)
+        self.killed |= node.unsafe()
+        self.untold |= node.untold()
+        if self.forgets:
+            self.may_double |= node.unflushed()
+        node.kill()
 
     def forget_scripts(self) -> None:
         if self.chance.random() < 0.2:
@@ -192,12 +217,7 @@ class Walk:
             node.start()
             return
         if self.chance.random() < 0.5:
-            self._bury(node)
-            self.killed |= node.unsafe()
-            self.untold |= node.untold()
-            if self.forgets:
-                self.may_double |= node.unflushed()
-            node.kill()
+            self._kill(node)
         else:
             self._stop(node, self.chance.choice([0, 3, 200]))
 

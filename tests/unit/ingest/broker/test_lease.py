@@ -42,17 +42,18 @@ def test_terms_are_whole_milliseconds(seconds: float, milliseconds: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("seen", "again", "arguments"),
+    ("seen", "ghosts", "again", "arguments"),
     [
-        (None, False, ("take", "1", "", "me", "5000", "", "", "url")),
-        (Held("other", "17"), False, ("take", "1", "", "me", "5000", "other", "17", "url")),
-        (None, True, ("take", "1", "1", "me", "5000", "", "", "url")),
+        (None, [], False, ("take", "1", "", "me", "5000", "", "", "url", "")),
+        (Held("other", "17"), [], False, ("take", "1", "", "me", "5000", "other", "17", "url", "")),
+        (None, ["a", "b"], False, ("take", "1", "", "me", "5000", "", "", "url", "a b")),
+        (None, [], True, ("take", "1", "1", "me", "5000", "", "", "url", "")),
     ],
 )
 def test_a_take_names_who_is_known_to_be_dead_and_whether_it_is_one_again(
-    seen: Held | None, again: bool, arguments: tuple[str, ...]
+    seen: Held | None, ghosts: list[str], again: bool, arguments: tuple[str, ...]
 ) -> None:
-    assert take_arguments([Bid("trades", "me", Terms(5.0, "url"), seen)], again=again) == arguments
+    assert take_arguments([Bid("trades", "me", Terms(5.0, "url"), seen, ghosts)], again=again) == arguments
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_where_redis_forgot_the_lease_it_is_taken_again_and_the_position_left_to
     connection = ScriptedConnection(b"sha", [[b"gone", b""]], taken, [b"unknown", b"", b"0"])
     assert make_line(connection).join("me", None, "me") == Joined(None)
     _, take, _ = sent_lease(connection)
-    assert take == [b"take", b"1", b"1", b"me", b"5000", b"", b"", b""]
+    assert take == [b"take", b"1", b"1", b"me", b"5000", b"", b"", b"", b""]
 
 
 @pytest.mark.parametrize("answers", [[[[b"fenced", b"other"]]], [[[b"gone", b""]], [[b"held", b"other", b"3"]]]])

@@ -188,6 +188,19 @@ class TestChains:
         kept.backlog.finish(kept.chain)
         assert [one.id for one in kept.spool.producers()] == ["q"]
 
+    def test_the_disk_has_nothing_of_one_that_is_cleared_though_it_stays_known(self, tmp_path: Path) -> None:
+        kept = KeptBacklog(tmp_path, write_ahead=True)
+        kept.put(entries(1, 3))
+        kept.deliver_all()
+        assert [(one.id, one.messages) for one in kept.spool.producers()] == [("p", 3)], "to delete is not urgent"
+        assert kept.backlog.clear(kept.chain)
+        assert [(one.id, one.messages) for one in kept.spool.producers()] == [("p", 0)]
+        assert kept.spool.size == 0
+
+    def test_without_a_disk_nothing_is_to_be_cleared(self) -> None:
+        kept = KeptBacklog()
+        assert kept.backlog.clear(kept.chain)
+
     def test_one_that_is_held_in_memory_alone_is_not_forgotten_by_the_next_lease(self, tmp_path: Path) -> None:
         kept = KeptBacklog(tmp_path, messages=5)
         kept.put(entries(1, 3))

@@ -42,6 +42,16 @@ def test_an_episode_is_told_when_it_begins_and_with_its_sum_when_it_ends() -> No
     assert (told.losses.counts, told.losses.total) == ({"drop_newest": 6}, 6)
 
 
+def test_since_when_something_is_given_up_and_not_recorded_is_known_while_the_episode_goes_on() -> None:
+    told = Told()
+    assert told.losses.since_us is None
+    told.losses.drop("p", entries(5, 9), "drop_oldest")
+    told.losses.drop("p", entries(2, 3), "drop_oldest")
+    assert told.losses.since_us == 1_000_002
+    told.losses.end()
+    assert told.losses.since_us is None
+
+
 def test_what_is_over_is_over() -> None:
     told = Told()
     told.losses.end()

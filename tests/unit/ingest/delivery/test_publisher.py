@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,8 @@ from ingest.broker.line import Reply
 from ingest.clock import wall_us
 from ingest.delivery import pacing
 from ingest.delivery.core import GRACE, MOST_REFUSALS, PATIENCE
-from ingest.errors import BrokerRefused, BrokerUnreachable
+from ingest.delivery.spool import Spool
+from ingest.errors import BrokerRefused, BrokerUnreachable, SpoolFull
 from ingest.events import BrokerUnavailable, FramesDropped, GapFound, QueueForgotten
 from tests.support.backlogs import KeptBacklog
 from tests.support.connections import ManualClock
@@ -177,6 +179,30 @@ class TestChains:
         assert [producer for producer, _ in line.joins][-1] == "q"
         assert line.left[0] == feed.producer
         assert line.calls[-1] == (0, [1])
+
+    def test_leave_is_taken_of_redis_only_when_the_disk_has_nothing_more_of_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        line, kept = FakeLine(), KeptBacklog(tmp_path, write_ahead=True)
+        stored: list[int] = []
+        done = line.done
+        monkeypatch.setattr(line, "done", lambda producer: stored.append(kept.spool.size) or done(producer))
+        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
+            feed.put("a", "b")
+            assert feed.drain(10)
+        assert (stored, line.left) == ([0], ["p"])
+
+    def test_nor_where_the_disk_does_not_let_go_of_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        line, kept = FakeLine(), KeptBacklog(tmp_path, write_ahead=True)
+
+        def refuse(self: Spool, producer: str) -> None:
+            raise SpoolFull("spool", "for the test")
+
+        monkeypatch.setattr(Spool, "clear", refuse)
+        with pipeline(line, backlog=kept.backlog, chain=kept.chain) as feed:
+            feed.put("a", "b")
+            assert feed.drain(10)
+        assert (line.positions["p"], line.left) == (2, [])
 
     def test_a_chain_that_comes_before_ours_makes_the_calls_under_way_void(self, tmp_path: object) -> None:
         line = FakeLine(None)

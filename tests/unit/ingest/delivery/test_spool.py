@@ -45,6 +45,28 @@ def test_producers_are_known_after_a_restart_in_their_order(tmp_path):
     spool.close()
 
 
+def test_candidates_are_those_that_are_not_known_to_have_led(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "MOST_CANDIDATES", 2)
+    spool = opened(tmp_path, "a", "p", "b", "c")
+    spool.lead("p", 1)
+    assert spool.candidates == ["b", "c"]
+    crash(spool)
+    assert opened(tmp_path).candidates == ["b", "c"]
+
+
+def test_a_close_keeps_candidates_where_messages_wait_for_who_comes_next(tmp_path):
+    """A bid whose answer never came may have made one the leader."""
+    spool = opened(tmp_path, "p", "candidate")
+    spool.lead("p", 1)
+    spool.append("p", entries(1, 3))
+    spool.close()
+    spool = opened(tmp_path)
+    assert spool.candidates == ["candidate"]
+    spool.confirm("p", 3)
+    spool.close()
+    assert opened(tmp_path).candidates == []
+
+
 def test_adding_twice_changes_nothing(tmp_path):
     spool = opened(tmp_path, "p")
     spool.lead("p", 1)

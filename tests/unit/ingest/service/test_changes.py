@@ -68,3 +68,24 @@ def test_nothing_left_to_run_is_refused() -> None:
         changes_between(make({"a": {}}), make({}))
     with pytest.raises(SettingsError, match="'a' of --only is not in the file any more"):
         changes_between(make({"a": {}, "b": {}}), make({"b": {}}), only=["a"])
+
+
+SPOOLED = {"spool": {"directory": "one"}}
+
+
+@pytest.mark.parametrize("after", [{}, {"spool": {"directory": "two"}}])
+def test_a_spool_that_would_be_left_behind_is_refused(after: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        changes_between(make({"a": SPOOLED}), make({"a": after}))
+    [problem] = caught.value.problems
+    assert problem.path == "feeds.a.spool.directory"
+    assert "what waits in one would stay there" in problem.text
+
+
+def test_a_spool_may_come_and_change_its_limits_and_go_with_its_feed() -> None:
+    assert changes_between(make({"a": {}}), make({"a": SPOOLED})).changed == ["a"]
+    larger = {"spool": {"directory": "one/", "max_bytes": 1 << 30}}
+    assert changes_between(make({"a": SPOOLED}), make({"a": larger})).changed == ["a"]
+    assert changes_between(make({"a": SPOOLED, "b": {}}), make({"b": {}})).removed == ["a"]
+    passing = {"spool": {"directory": "one", "persistent": False}}
+    assert changes_between(make({"a": passing}), make({"a": {}})).changed == ["a"]

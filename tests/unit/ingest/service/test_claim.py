@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from ingest.broker.clients import make_client
-from ingest.broker.lease import Answer, Bid, Leases
+from ingest.broker.lease import Answer, Bid, Leases, Taken
 from ingest.connection.gaps import Before
 from ingest.events import (
     BrokerRecovered,
@@ -91,6 +91,38 @@ class TestTaking:
         assert before is not None
         assert (before.cause, before.producer, before.last_seq, before.position) == ("failover", first, 41, {"offset": 7})
         assert before.from_us > 1_600_000_000_000_000
+
+    def test_what_a_dead_process_was_granted_without_its_knowing_overtakes_nothing_in_the_spool(
+        self, client: redis.Redis, tmp_path: Path
+    ) -> None:
+        one = Contender(client, tmp_path)
+        one.attempt()
+        first = one.tenure.leader
+        ends(one, stored=5)
+        ghost = Contender(client, tmp_path)
+        ghost.claim.prepare()
+        bid = ghost.claim.bid_against(ghost.leases.take([ghost.claim.bid()])[0])
+        assert bid is not None
+        [answer] = ghost.leases.take([bid])  # and it never hears of it
+        assert isinstance(answer, Taken)
+        ends(ghost)
+        last = Contender(client, tmp_path)
+        assert last.attempt()
+        before = last.tenure.enter()
+        assert before is not None
+        assert (before.cause, before.producer) == ("restart", first)
+        assert [(chain.producer, chain.late) for chain in last.backlog.chains] == [(first, False), (last.tenure.leader, False)]
+
+    def test_what_is_given_back_between_the_last_look_and_the_lead_is_found(self, client: redis.Redis, tmp_path: Path) -> None:
+        one, two = Contender(client, tmp_path), Contender(client, tmp_path)
+        one.attempt()
+        first = one.tenure.leader
+        two.claim.prepare()
+        ends(one, stored=5)
+        one.release()
+        two.claim.answered(two.leases.take([two.claim.bid()])[0])
+        two.claim.begin()
+        assert [(chain.producer, chain.late) for chain in two.backlog.chains] == [(first, False), (two.tenure.leader, False)]
 
     def test_to_give_it_back_is_told(self, client: redis.Redis) -> None:
         one = Contender(client)

@@ -167,6 +167,18 @@ def test_what_cannot_be_written_in_time_is_handed_back_and_the_thread_ends(event
     wait_until(lambda: "gaps" not in {thread.name for thread in threading.enumerate()}, 10, "the thread to end")
 
 
+def test_since_when_a_feeds_gaps_wait_is_known_until_they_are_written(events: list[Event]) -> None:
+    away = Away()
+    writer = make_writer(FakeRedis(away), events)
+    for since in (0, 1_790_000_000_000_007, 1_790_000_000_000_005):  # of the first nobody knows since when
+        writer.put(make_gap(1, from_us=since))
+    assert (writer.since_us("trades"), writer.since_us("quotes")) == (1_790_000_000_000_005, None)
+    writer.start()
+    away.back.set()
+    wait_until(lambda: writer.since_us("trades") is None, 10, "the gaps to be written")
+    assert writer.close(5) == []
+
+
 def test_without_a_start_everything_is_handed_back(events: list[Event]) -> None:
     writer = make_writer(FakeRedis(lambda record: 1), events)
     writer.put(make_gap(1))

@@ -13,7 +13,7 @@ import redis
 from ingest.broker.lease import Answer, Bid, Held, Leases, Renewal, Renewed
 from ingest.clock import Deadline
 from ingest.errors import BrokerRefused, BrokerTimedOut
-from ingest.events import BrokerUnavailable
+from ingest.events import BrokerUnavailable, LeaseReleased
 from ingest.service import keeper as keeper_module
 from ingest.service.claim import Claim
 from ingest.service.keeper import RENEWALS, Keeper
@@ -232,6 +232,19 @@ def test_one_that_is_added_is_tried_for_and_one_that_is_removed_is_given_back_an
     assert kept.calls() == ["renew b c"]
     kept.keeper.remove("nobody's")
     assert kept.calls() == []
+
+
+def test_a_spool_is_given_back_before_the_lead_which_may_be_anothers_by_then(client: redis.Redis) -> None:
+    kept = Kept(client, "a", "b")
+    kept.keeper.turn()
+    kept.calls()
+    seen: list[list[str]] = []
+    kept.keeper.remove("a", close=lambda: seen.append(kept.calls()))
+    assert (seen, kept.calls()) == ([[]], ["release a"])
+    [contender] = kept.contenders[1:]
+    kept.keeper.remove("b", close=lambda: client.hset(KEYS.feed("", "b"), "leader", "another"))
+    assert (kept.calls(), contender.of(LeaseReleased)) == (["release b"], [])
+    assert client.hget(KEYS.feed("", "b"), "leader") == b"another"
 
 
 def test_what_cannot_be_given_back_is_renewed_no_more_all_the_same(client: redis.Redis) -> None:

@@ -25,6 +25,7 @@ class Leader:
         self.emitted = 0
         self.missing: int | None = None
         self.unread: int | None = None
+        self.unrecorded: list[int | None] = [None, None]
         self.backlog: Backlog = memory_backlog()
         self.chain: Chain = self.backlog.open("p", 1)
         self.tenure = Tenure("t", self.backlog, enter=lambda chain: None, changed=lambda: None, publish=lambda event: None)
@@ -35,6 +36,7 @@ class Leader:
             places=self.places,
             missing_since=lambda: self.missing,
             unread_since=lambda: self.unread,
+            unrecorded_since=[lambda: self.unrecorded[0], lambda: self.unrecorded[1]],
             wall=lambda: self.now,
         )
 
@@ -91,6 +93,15 @@ def test_an_open_gap_is_not_safe_either(leader: Leader) -> None:
     leader.missing = NOW - 9
     leader.emit("1", NOW - 5)
     assert leader.progress.safe_us() == NOW - 9
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_what_is_lost_and_not_recorded_yet_is_not_safe(leader: Leader, way: int) -> None:
+    leader.unrecorded[way] = NOW - 30
+    leader.emit("1", NOW - 5)
+    assert leader.progress.safe_us() == NOW - 30
+    leader.progress.end()
+    assert leader.progress.safe_us() == NOW - 30
 
 
 def test_a_lead_that_nobody_has_taken_up_begins_where_the_last_one_ended() -> None:
