@@ -125,7 +125,7 @@ SCRIPTS = {
     "the leader is not compared": (ENQUEUE, 'if leader ~= "" and held[1] ~= leader then', "if false then"),
     "an old call is not void": (LEASE, 'local prefix = (held[1] or "0") .. ":" .. nonce .. ":"', 'local prefix = "0::"'),
     "a feed is asked for with the arguments of another": (LEASE, "first + count * (number - 1)", "first"),
-    "who led before is not told": (LEASE, '      before = held[6] or ""', '      before = ""'),
+    "who led before is not told": (LEASE, '      before = last or ""', '      before = ""'),
 }
 
 
