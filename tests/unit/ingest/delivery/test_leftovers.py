@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from ingest.delivery.leftovers import left_over
@@ -19,7 +20,8 @@ def test_what_waits_for_a_feed_of_another_name_is_counted_and_left_as_it_is(tmp_
     spooled(tmp_path, 3)
     assert left_over(tmp_path, {"trades"}) == {}
     assert left_over(tmp_path, {"trades2"}) == {"trades": 3}
-    assert numbers(read_all(opened(tmp_path), "p")) == [1, 2, 3]
+    with closing(opened(tmp_path)) as spool:
+        assert numbers(read_all(spool, "p")) == [1, 2, 3]
 
 
 def test_what_a_running_process_has_or_nobody_can_read_or_is_empty_is_no_concern(tmp_path: Path) -> None:

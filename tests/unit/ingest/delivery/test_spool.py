@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_candidates_are_those_that_are_not_known_to_have_led(tmp_path, monkeypat
     spool.lead("p", 1)
     assert spool.candidates == ["b", "c"]
     crash(spool)
-    assert opened(tmp_path).candidates == ["b", "c"]
+    with closing(opened(tmp_path)) as again:
+        assert again.candidates == ["b", "c"]
 
 
 def test_a_close_keeps_candidates_where_messages_wait_for_who_comes_next(tmp_path):
@@ -64,7 +66,8 @@ def test_a_close_keeps_candidates_where_messages_wait_for_who_comes_next(tmp_pat
     assert spool.candidates == ["candidate"]
     spool.confirm("p", 3)
     spool.close()
-    assert opened(tmp_path).candidates == []
+    with closing(opened(tmp_path)) as again:
+        assert again.candidates == []
 
 
 def test_adding_twice_changes_nothing(tmp_path):
