@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from ingest.broker.status import read_statuses
 from tests.support.fault_run import KEY, supervising
 from tests.support.frames import TEXT, frame
 from tests.support.numbered import NumberedStream, numbered_server
@@ -15,24 +16,41 @@ MILLION = 1_000_000
 HIGH = 20_000
 
 
-@pytest.mark.timeout(180)
-def test_without_a_worker_for_a_million_frames_depth_and_memory_stay_bounded_and_then_all_arrive(tmp_path, shared_valkey, fault):
+def frames_read(client):
+    """Return how many frames the supervisor last said it had read."""
+    return sum(feed["frames"] for one in read_statuses(client, "dramatiq") for feed in one["feeds"].values())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("held", ["by the server", "on disk"])
+def test_without_a_worker_for_a_million_frames_depth_and_memory_stay_bounded_and_then_all_arrive(
+    tmp_path, shared_valkey, fault, held
+):
+    (tmp_path / "spool").mkdir()
+    # The server answers no ping while it sends without a pause.
+    extra = 'spool = { directory = "spool" }\nping_interval = 0\n' if held == "on disk" else ""
     stream = NumberedStream(rate=None, limit=MILLION, block=1000)
     with (
         numbered_server(stream) as server,
-        supervising(tmp_path, shared_valkey, server.url, top=f"[queues.trades]\nhigh_watermark = {HIGH}\n") as run,
+        supervising(tmp_path, shared_valkey, server.url, extra=extra, top=f"[queues.trades]\nhigh_watermark = {HIGH}\n") as run,
         Consumer(shared_valkey.url, rate=0) as consumer,
     ):
-        fault("no worker for 1 000 000 frames", run.memory)
+        fault(f"no worker for 1 000 000 frames, which wait {held}", run.memory)
         run.flows()
         fault.begins()
-        fault.noticed(lambda: run.told("feed_blocked "), 60, "the full backlog")
-        time.sleep(2)  # how long nobody works, once everything is full
+        if held == "on disk":
+            fault.noticed(lambda: run.told("spooling_began "), 60, "the full memory")
+            wait_until(lambda: frames_read(run.client) == MILLION, 120, "the last of them to be read")
+            assert not run.told("feed_blocked ")
+        else:
+            fault.noticed(lambda: run.told("feed_blocked "), 60, "the full backlog")
+            time.sleep(2)  # how long nobody works, once everything is full
+            assert stream.newest < MILLION
         assert run.depth() == HIGH
         fault.ends()
         consumer.rate = None
         fault.recovered(lambda: len(consumer.numbers) > HIGH * 3, 60, "what nobody took before")
-        consumer.wait_for(MILLION, timeout=120)
+        consumer.wait_for(MILLION, timeout=180)
         assert consumer.deepest == HIGH
         assert run.memory.grown < 150
     assert fault.compared(consumer.numbers, stream.connections, whole=[0]).exact
