@@ -118,7 +118,8 @@ local function take(feed, at)
   local held = redis.call("HMGET", feed, "leader", "until", "beat", "epoch", "what", "last", "before", "seen", "position", "safe")
   local leader, beat, last, before, now = held[1], held[3], held[6], held[7] or "", now_ms()
   local mine = leader == producer
-  local ghost = last ~= producer and is_ghost(feed, last, ghosts) and last
+  -- Not where the bidder itself led before it, unknowingly: who was before that is kept nowhere.
+  local ghost = last ~= producer and before ~= producer and is_ghost(feed, last, ghosts) and last
   if ghost then
     leader, last, before = leader ~= ghost and leader, before, ""
   end

@@ -146,6 +146,17 @@ class TestTake:
         assert answer == Held("a", "2")
         assert held(client) == before
 
+    def test_a_ghost_before_which_the_bidder_led_without_knowing_it_hides_nobody(self, client: redis.Redis, leases: Leases) -> None:
+        """A late bid of a dead process that came after one of ours whose answer was lost: who led before both is not known."""
+        take(leases, "a")
+        take(leases, "b", seen=Held("a", "1"))
+        let_the_lease_end(client)
+        take(leases, "ghost")
+        [answer] = leases.take([Bid("trades", "b", TERMS, ghosts=["ghost"])])
+        assert answer == Spent()
+        [answer] = leases.take([Bid("trades", "c", TERMS, ghosts=["ghost", "b"])])
+        assert taken(answer).before == "b"
+
     def test_when_its_time_is_over_another_may_lead(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         client.hset(KEY, "p.a", "1:nonce:41")
