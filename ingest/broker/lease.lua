@@ -11,7 +11,8 @@
 --        epoch          number of acquisitions so far; absent while nobody has ever led the feed
 --        what           fingerprint of what the leader reads and where it goes, to tell two feeds of one name apart
 --        position       what the newest leader's session said of its place in the feed, as JSON
---        safe           µs of the newest leader's own clock: all that it read before that is in its queue, or on its disk
+--        safe           µs of the newest leader's own clock: all that it read before that is in its queue, or on its disk; where
+--                       none has said so yet, when the one before was seen last
 --        through        "<producer>:<seq>" of the newest acquisition, once it is done: how far it had come
 --        p.$producer    "<epoch>:<nonce>:<seq>": everything that this producer sent up to message number <seq> is in its queue,
 --                       and only calls made under this epoch and nonce may add to it
@@ -139,6 +140,9 @@ local function take(feed, at)
       redis.call("HDEL", feed, "p." .. ghost)
     end
     forget_old_producers(feed, tonumber(epoch))
+    if held[8] and not held[10] then
+      redis.call("HSET", feed, "safe", held[8] .. "000")  -- who led has said nothing yet: since then frames may be missing
+    end
   end
   redis.call("HSET", feed, "format", format, "leader", producer, "until", digits(now + ttl), "seen", digits(now), "what", what)
   redis.call("HSET", feed, "last", producer, "before", before)

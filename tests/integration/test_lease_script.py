@@ -157,6 +157,16 @@ class TestTake:
         [answer] = leases.take([Bid("trades", "c", TERMS, ghosts=["ghost", "b"])])
         assert taken(answer).before == "b"
 
+    def test_since_when_frames_may_be_missing_is_known_though_two_leaders_died_before_they_said_anything(
+        self, client: redis.Redis, leases: Leases
+    ) -> None:
+        take(leases, "a")
+        first = int(held(client)["seen"])
+        wait_until(lambda: int(client.time()[0] * 1000 + client.time()[1] // 1000) > first + 5, 10, "a later time")
+        take(leases, "b", seen=Held("a", "1"))
+        assert int(held(client)["seen"]) > first
+        assert taken(take(leases, "c", seen=Held("b", "2"))).safe_us == first * 1000
+
     def test_when_its_time_is_over_another_may_lead(self, client: redis.Redis, leases: Leases) -> None:
         take(leases, "a")
         client.hset(KEY, "p.a", "1:nonce:41")
