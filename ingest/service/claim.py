@@ -241,7 +241,7 @@ class Claim:
             # Where the disk goes on where Redis ends, nothing was in memory alone.
             last_seq=newest.last if kept and newest is not None else taken.last_seq,
             position=_value(taken.position),
-            from_us=taken.safe_us or taken.seen_us or wall_us(),
+            from_us=_past(taken.safe_us or taken.seen_us, taken.seen_us),
         )
 
     def _tell_forgotten(self) -> None:
@@ -277,6 +277,12 @@ class Claim:
         self._failures = 0
         for event in self._outage.ended(self._clock()):
             self._publish(event)
+
+
+def _past(since_us: int, seen_us: int) -> int:
+    """Return since when frames may be missing: of a leader whose clock was ahead of ours, since it was seen."""
+    now_us = wall_us()
+    return since_us if 0 < since_us <= now_us else min(seen_us or now_us, now_us)
 
 
 def _value(position: str) -> Any:

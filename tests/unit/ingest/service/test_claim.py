@@ -10,6 +10,7 @@ import redis
 
 from ingest.broker.clients import make_client
 from ingest.broker.lease import Answer, Bid, Leases, Taken
+from ingest.clock import wall_us
 from ingest.connection.gaps import Before
 from ingest.events import (
     BrokerRecovered,
@@ -91,6 +92,20 @@ class TestTaking:
         assert before is not None
         assert (before.cause, before.producer, before.last_seq, before.position) == ("failover", first, 41, {"offset": 7})
         assert before.from_us > 1_600_000_000_000_000
+
+    @pytest.mark.parametrize("ahead", ["safe", "both"])
+    def test_a_gap_does_not_begin_in_the_future_where_the_leaders_clock_was_ahead(self, client: redis.Redis, ahead: str) -> None:
+        one, two = Contender(client), Contender(client)
+        one.attempt()
+        seen_us = int(client.hget(FEED_KEY, "seen") or 0) * 1000
+        tomorrow = wall_us() + 86_400 * 1_000_000
+        client.hset(FEED_KEY, mapping={"leader": "", "safe": tomorrow})
+        if ahead == "both":
+            client.hset(FEED_KEY, "seen", tomorrow // 1000)
+        assert two.attempt()
+        before = two.tenure.enter()
+        assert before is not None
+        assert seen_us <= before.from_us <= (seen_us if ahead == "safe" else wall_us())
 
     def test_what_a_dead_process_was_granted_without_its_knowing_overtakes_nothing_in_the_spool(
         self, client: redis.Redis, tmp_path: Path
