@@ -23,6 +23,7 @@ MOST_ENTRIES = 1000
 MOST_BYTES = 1_000_000
 
 _HEAD = struct.Struct("<II")
+_TIME = struct.Struct("<q")
 _RANGE = struct.Struct("<qqqq")
 
 _make = partial(tuple.__new__, Entry)
@@ -80,6 +81,13 @@ def _unpack(data: bytes) -> list[Entry]:
     texts = [data[begin:end] for begin, end in pairwise(ends)]
     seqs, lasts, times = numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
     return list(map(_make, zip(seqs, lasts, queues, texts[:count], texts[count:], times, repeat(True), strict=False)))
+
+
+def received(data: bytes) -> tuple[int, int]:
+    """Return when the first and the last entry of a chunk that is as it was written were received (wall-clock microseconds)."""
+    count, length = _HEAD.unpack_from(data)
+    times = _HEAD.size + length + 16 * count
+    return _TIME.unpack_from(data, times)[0], _TIME.unpack_from(data, times + 8 * (count - 1))[0]
 
 
 def checksum(run: int, first: int, last: int, messages: int, data: bytes) -> int:

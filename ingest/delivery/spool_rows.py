@@ -35,13 +35,18 @@ NOTHING = Totals(0, 0, 0, 0)
 
 
 class DroppedChunk(NamedTuple):
-    """A chunk that was dropped: its first and last number, and how much was in it."""
+    """A chunk that was dropped: its first and last number, how much was in it, and when the first and the last was received.
+
+    The times are in wall-clock microseconds, 0 where the chunk cannot be read.
+    """
 
     first: int
     last: int
     messages: int
     bytes: int
     payloads: int
+    from_us: int
+    to_us: int
 
 
 class _Decoded(NamedTuple):
@@ -117,13 +122,15 @@ class ChunkRows:
 
     def drop(self, run: int, after: int, size: int) -> list[DroppedChunk]:
         """Delete whole chunks that begin above ``after``, oldest first, until so many bytes are free."""
-        query = "SELECT first, last, messages, bytes FROM chunk WHERE run = ? AND first > ? ORDER BY first"
+        query = "SELECT * FROM chunk WHERE run = ? AND first > ? ORDER BY first"
         dropped: list[DroppedChunk] = []
         with closing(self._file.each(query, (run, after))) as rows:
-            for first, last, messages, held in rows:
+            for row in rows:
                 if size <= 0:
                     break
-                dropped.append(DroppedChunk(first, last, messages, held, last - first + 1))
+                _, first, last, messages, held, _, data = row
+                times = chunks.received(data) if _is_as_written(row) else (0, 0)
+                dropped.append(DroppedChunk(first, last, messages, held, last - first + 1, *times))
                 size -= held
         dropped = [self._with_payloads(run, chunk) for chunk in dropped]
         if dropped:
@@ -193,8 +200,8 @@ class ChunkRows:
             yield from map(self._entries, rows)
 
     def _entries(self, row: Row) -> list[Entry]:
-        run, first, last, messages, _, crc, data = row
-        if type(data) is not bytes or chunks.checksum(run, first, last, messages, data) != crc:  # damage may change the type too
+        _, first, last, _, _, _, data = row
+        if not _is_as_written(row):
             raise SpoolDamaged(str(self._file.path), f"messages {first} to {last} are not what was written")
         try:
             return chunks.unpack(data)
@@ -206,6 +213,11 @@ def _row(run: int, entries: Sequence[Entry]) -> Row:
     data = chunks.pack(entries)
     first, last, count = entries[0].seq, entries[-1].last, len(entries)
     return run, first, last, count, len(data), chunks.checksum(run, first, last, count, data), data
+
+
+def _is_as_written(row: Row) -> bool:
+    run, first, last, messages, _, crc, data = row
+    return type(data) is bytes and chunks.checksum(run, first, last, messages, data) == crc  # damage may change the type too
 
 
 def _fitting(entries: Sequence[Entry], size: int, at_least: int) -> int:

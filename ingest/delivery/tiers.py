@@ -202,12 +202,12 @@ class Tiers:
             self._give_up(chain, dropped, "drop_oldest")
             return self._memory_has_place()
         now_us = entries[0].received_us
-        for first, last, messages, _, payloads in self._store.drop_oldest(chain.producer, chain.sent_to, size):
+        for first, last, messages, _, payloads, from_us, to_us in self._store.drop_oldest(chain.producer, chain.sent_to, size):
             in_memory = chain.drop_between(first, last)
             self.let_go(in_memory)
             chain.unread = max(0, chain.unread - (messages - len(in_memory)))
             chain.unread_payloads = max(0, chain.unread_payloads - (payloads - payloads_in(in_memory)))
-            self._losses.drop_range(chain.producer, first, last, payloads, now_us, now_us, "drop_oldest")
+            self._losses.drop_range(chain.producer, first, last, payloads, from_us or now_us, to_us or now_us, "drop_oldest")
             chain.note_unkept(first, last)
         return self.has_place(chain)
 

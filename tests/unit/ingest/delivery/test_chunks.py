@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.delivery.chunks import MOST_BYTES, MOST_ENTRIES, checksum, cut, pack, unpack
+from ingest.delivery.chunks import MOST_BYTES, MOST_ENTRIES, checksum, cut, pack, received, unpack
 from ingest.delivery.entry import Entry
 from tests.support.spools import entries
 
@@ -26,6 +26,12 @@ ENTRIES = st.builds(
 @given(st.lists(ENTRIES, min_size=1, max_size=30))
 def test_what_goes_in_comes_out_marked_as_stored(batch):
     assert unpack(pack(batch)) == [entry._replace(stored=True) for entry in batch]
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.lists(ENTRIES, min_size=1, max_size=30))
+def test_when_the_first_and_the_last_were_received_is_known_without_the_rest(batch):
+    assert received(pack(batch)) == (batch[0].received_us, batch[-1].received_us)
 
 
 def test_what_comes_out_is_an_entry():

@@ -133,6 +133,7 @@ def test_the_oldest_are_dropped_whole_and_told_but_none_that_was_sent(spool):
     spool.read("p", 0, 15, 10_000)  # under way
     dropped = spool.drop_oldest("p", 15, 1500)
     assert [(chunk.first, chunk.last, chunk.messages) for chunk in dropped] == [(21, 30, 10), (31, 40, 10)]
+    assert [(chunk.from_us, chunk.to_us) for chunk in dropped] == [(1_000_021, 1_000_030), (1_000_031, 1_000_040)]
     assert held - spool.size == sum(chunk.bytes for chunk in dropped) >= 1500
     assert numbers(read_all(spool, "p")) == [*range(1, 21), *range(41, 51)]
     assert spool.drop_oldest("p", 50, 1) == []
