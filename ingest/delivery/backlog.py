@@ -66,7 +66,8 @@ class Backlog:
     ) -> None:
         self.on_room = on_room
         self.gathering_us: int | None = None
-        self._write_ahead = bounds.write_ahead
+        # Where the oldest may be dropped from the disk, to be there is not to be safe.
+        self._disk_is_safe = bounds.write_ahead and bounds.overflow != "drop_oldest"
         self._blocks = bounds.overflow == "block"
         self._losses = losses
         self._store = store
@@ -265,7 +266,7 @@ class Backlog:
             self._notify_at = None
 
     def settled(self, chain: Chain) -> int:
-        """Return the number up to which everything is in Redis, or on a disk that outlives power and process."""
+        """Return the number up to which everything is in Redis, or on a disk that outlives all and drops nothing."""
         with self._changed:
             return self._settled(chain)
 
@@ -419,7 +420,7 @@ class Backlog:
                 self._tiers.lose_unread(chain)
 
     def _settled(self, chain: Chain) -> int:
-        durable = self._write_ahead and self._store is not None and self._store.durable
+        durable = self._disk_is_safe and self._store is not None and self._store.durable
         on_disk = durable and not chain.tail and chain.confirmed >= chain.alone_to
         seq = chain.newest if on_disk or chain.is_empty else chain.confirmed
         return seq if chain.first_unkept is None else min(seq, chain.first_unkept - 1)

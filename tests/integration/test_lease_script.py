@@ -146,7 +146,7 @@ class TestTake:
         assert answer == Held("a", "2")
         assert held(client) == before
 
-    def test_a_ghost_before_which_the_bidder_led_without_knowing_it_hides_nobody(self, client: redis.Redis, leases: Leases) -> None:
+    def test_a_ghost_before_which_the_bidder_led_unknowingly_hides_nobody(self, client: redis.Redis, leases: Leases) -> None:
         """A late bid of a dead process that came after one of ours whose answer was lost: who led before both is not known."""
         take(leases, "a")
         take(leases, "b", seen=Held("a", "1"))

@@ -134,6 +134,15 @@ class TestWriteAhead:
         fill(kept, 1, 5, batch=5)
         assert (kept.backlog.settled(kept.chain), kept.rooms) == (settled, 1 if durable else 0)
 
+    def test_it_is_not_where_it_may_yet_be_dropped_from_the_disk(self, tmp_path: Path) -> None:
+        """An acknowledgement cannot be taken back."""
+        kept = KeptBacklog(tmp_path, write_ahead=True, overflow="drop_oldest")
+        fill(kept, 1, 5, batch=5)
+        assert kept.backlog.settled(kept.chain) == 0
+        kept.take()
+        kept.commit(5)
+        assert kept.backlog.settled(kept.chain) == 5
+
     def test_what_the_disk_refused_is_not_settled(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = KeptBacklog(tmp_path, write_ahead=True)
         fill(kept, 1, 3)
@@ -296,6 +305,26 @@ class TestDropOldest:
         assert delivered == sorted(delivered)
         kept.losses.end()
         assert sum(count for _, _, count in kept.dropped()) == 30 - len(delivered) > 0
+
+    def test_from_the_disk_it_is_recorded_with_the_time_at_which_it_was_received(self, tmp_path: Path) -> None:
+        """Which may have been long before: so where a kill ends the episode, the record of that begins there."""
+        kept = KeptBacklog(tmp_path, messages=2, most=1000, overflow="drop_oldest")
+        fill(kept, 1, 2)
+        fill(kept, 3, 30, batch=2, size=200)
+        assert kept.losses.since_us == 1_000_003
+        kept.losses.end()
+        [(first, last, _)] = kept.dropped()
+        [gap] = [event for event in kept.events if isinstance(event, GapFound)]
+        assert (first, gap.from_us, gap.to_us) == (3, 1_000_003, 1_000_000 + last)
+
+    def test_a_damaged_chunk_is_dropped_as_well(self, tmp_path: Path) -> None:
+        kept = KeptBacklog(tmp_path, messages=2, most=1000, overflow="drop_oldest")
+        fill(kept, 1, 2)
+        fill(kept, 3, 6, batch=2, size=200)
+        kept.spool._file.write(lambda connection: connection.execute("UPDATE chunk SET data = 'x'"))
+        fill(kept, 7, 30, batch=2, size=200)
+        assert kept.losses.since_us is not None
+        assert kept.losses.since_us > 0
 
     def test_written_ahead_what_is_dropped_from_disk_is_dropped_from_memory(self, tmp_path: Path) -> None:
         kept = KeptBacklog(tmp_path, messages=100, most=1000, overflow="drop_oldest", write_ahead=True)
