@@ -98,20 +98,27 @@ def schema() -> None:
     typer.echo(json.dumps(file_schema(), indent=2))
 
 
-@app.command(epilog="Example: python -m ingest run --feeds feeds.toml --only trades --only book")
+@app.command(
+    epilog="Example: python -m ingest run --feeds feeds.toml --only trades book",
+    context_settings={"allow_extra_args": True},  # the names after the first, which click lets no option take
+)
 def run(
+    context: typer.Context,
     feeds: FeedsOption = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this feed alone; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this feed alone; more may follow.")] = None,
 ) -> None:
     """Run the feeds until they are stopped.
 
     SIGTERM or Ctrl-C ends the run in order, within [supervisor] shutdown_timeout; a second one ends it at once. SIGHUP reads the
     file anew and restarts the feeds that have changed; a file that is wrong is refused, and what runs goes on.
     """
+    more = context.args
+    if more and not only:
+        raise typer.BadParameter(f"{more[0]} stands alone; to run some feeds only: --only {' '.join(more)}", param_hint="NAME")
     with problems_reported(feeds):
         environment = Environment.read()
         settings = load_settings(feeds)
-        names = known_feeds(settings, only or ())
+        names = known_feeds(settings, [*(only or ()), *more])
         from ingest.service.supervisor import run as supervise
         from ingest.telemetry.log import configure_logging
 
