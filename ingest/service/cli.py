@@ -6,7 +6,6 @@ The rule: a user's mistake is a sentence on standard error and exit code 2, neve
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 import time
@@ -19,6 +18,7 @@ from ingest.service import dead_letter_commands, record_commands, repair_command
 from ingest.service.command_support import FeedsOption, known_feeds, problems_reported
 from ingest.service.loading import load_settings
 from ingest.service.overview import InOrder
+from ingest.service.streams import flushed_at_end
 from ingest.version import project_version
 from settings.environment import Environment
 from settings.schema import file_schema
@@ -48,12 +48,8 @@ web_command.register(app)
 
 def main() -> None:
     """Run the command line with the process's arguments."""
-    try:
+    with flushed_at_end():
         app(prog_name="dramatiq-websocket" if Path(sys.argv[0]).name == "dramatiq-websocket" else "python -m ingest")
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.exit(f"the output cannot be written: {error.strerror}")
 
 
 def _print_version(wanted: bool) -> None:
