@@ -6,7 +6,6 @@ The rule: a user's mistake is a sentence on standard error and exit code 2, neve
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 import time
@@ -19,6 +18,7 @@ from ingest.service import dead_letter_commands, record_commands, repair_command
 from ingest.service.command_support import FeedsOption, known_feeds, problems_reported
 from ingest.service.loading import load_settings
 from ingest.service.overview import InOrder
+from ingest.service.streams import flushed_at_end
 from ingest.version import project_version
 from settings.environment import Environment
 from settings.schema import file_schema
@@ -48,12 +48,8 @@ web_command.register(app)
 
 def main() -> None:
     """Run the command line with the process's arguments."""
-    try:
+    with flushed_at_end():
         app(prog_name="dramatiq-websocket" if Path(sys.argv[0]).name == "dramatiq-websocket" else "python -m ingest")
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.exit(f"the output cannot be written: {error.strerror}")
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,20 +94,27 @@ def schema() -> None:
     typer.echo(json.dumps(file_schema(), indent=2))
 
 
-@app.command(epilog="Example: python -m ingest run --feeds feeds.toml --only trades --only book")
+@app.command(
+    epilog="Example: python -m ingest run --feeds feeds.toml --only trades book",
+    context_settings={"allow_extra_args": True},  # the names after the first, which click lets no option take
+)
 def run(
+    context: typer.Context,
     feeds: FeedsOption = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this feed alone; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this feed alone; more may follow.")] = None,
 ) -> None:
     """Run the feeds until they are stopped.
 
     SIGTERM or Ctrl-C ends the run in order, within [supervisor] shutdown_timeout; a second one ends it at once. SIGHUP reads the
     file anew and restarts the feeds that have changed; a file that is wrong is refused, and what runs goes on.
     """
+    more = context.args
+    if more and not only:
+        raise typer.BadParameter(f"{more[0]} stands alone; to run some feeds only: --only {' '.join(more)}", param_hint="NAME")
     with problems_reported(feeds):
         environment = Environment.read()
         settings = load_settings(feeds)
-        names = known_feeds(settings, only or ())
+        names = known_feeds(settings, [*(only or ()), *more])
         from ingest.service.supervisor import run as supervise
         from ingest.telemetry.log import configure_logging
 

@@ -32,6 +32,9 @@ from settings.model import Settings
 #: Seconds between two looks at the depth of a full queue.
 _ROOM_POLL = 0.2
 
+#: Seconds between two lines that say why nothing moves, where there is no terminal for a bar.
+TELL_EVERY = 60.0
+
 #: Ids by queue, so many at a time as one call takes.
 Batches = Iterable[tuple[str, list[str]]]
 
@@ -172,22 +175,37 @@ def each_batch(what: str, total: int, batches: Batches, act: Callable[[str, list
 def wait_for_room(client: redis.Redis, namespace: str, queue: str, high: int, tell: Tell) -> None:
     """Wait until a queue is below its high watermark, so that feeds are not held up by what is retried."""
     while (depth := queue_depths(client, namespace, [queue])[queue].ready) >= high:
-        tell(f"waiting, {depth} messages in queue {queue}")
+        tell(f"waiting, {depth} messages in queue {printable(queue)} (high_watermark {high})")
         time.sleep(_ROOM_POLL)
 
 
 @contextmanager
 def _progress(what: str, total: int) -> Iterator[tuple[Callable[[int], object], Tell]]:
-    """Show a bar where there is a terminal; yield what moves it on, and what says why it stands."""
-    console = Console(stderr=True)
+    """Yield what moves on, and what says why nothing does: a bar on a terminal, elsewhere a line now and then."""
+    if not sys.stderr.isatty():
+        yield lambda count: None, _now_and_then(what)
+        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
 
         def advance(count: int) -> None:
             bar.update(task, advance=count, description=what)
 
         yield advance, lambda text: bar.update(task, description=text)
+
+
+def _now_and_then(what: str) -> Tell:
+    """Return what prints the first text at once and then one a minute: a queue that stays full makes every batch wait."""
+    due = float("-inf")
+
+    def tell(text: str) -> None:
+        nonlocal due
+        if (now := time.monotonic()) >= due:
+            due = now + TELL_EVERY
+            print(f"{what}: {text}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:

@@ -88,8 +88,9 @@ def _process(told: Told) -> Process:
 
 
 def _queues(supervisors: Sequence[Told]) -> dict[str, QueueView]:
-    """Return every queue as the supervisor saw it that spoke last."""
+    """Return every queue as the supervisor saw it that spoke last; what died lately, as the one that has watched longest."""
     found: dict[str, QueueView] = {}
+    watching = [each for each in supervisors if each.alive] or supervisors
     for told in sorted(supervisors, key=lambda each: -each.age):
         for name, values in told.queues.items():
             high = maybe(values, "high_watermark")
@@ -98,7 +99,7 @@ def _queues(supervisors: Sequence[Told]) -> dict[str, QueueView]:
                 depth=count(values, "depth"),
                 delayed=count(values, "delayed"),
                 dead=count(values, "dead"),
-                died_lately=count(values, "died_lately"),
+                died_lately=max(count(each.queues.get(name, {}), "died_lately") for each in watching),
                 stalled_seconds=count(values, "stalled_seconds"),
                 high_watermark=None if high is None else int(high),
                 growth=told.growth(name),

@@ -110,15 +110,17 @@ def test_retry_waits_while_the_queue_is_full(project: Path, shared_valkey: Valke
         cwd=project,
         env={"PYTHONPATH": str(ROOT), "REDIS_URL": shared_valkey.url},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         try:
             wait_until(lambda: looks() > before + 3, 60, "looks at the depth")
             assert client.zcard("shop:trades.XQ") == 4
             client.delete("shop:trades")
-            out, _ = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=60)
         finally:
             process.kill()
     assert out == b"retried 4 dead letters\n"
+    assert err == b"retrying: waiting, 5 messages in queue trades (high_watermark 5)\n"  # once, however long it waits
     assert run("retry", "--at-once").stdout == "retried 1 dead letters\n"
 
 

@@ -110,6 +110,18 @@ def test_a_stop_loses_nothing_and_says_how_to_go_on(tmp_path: Path, shared_valke
     assert arrived == numbers(1, 1000)
 
 
+def test_frames_of_one_read_go_on_together_and_it_says_how_many_come_again(tmp_path: Path, shared_valkey: Valkey) -> None:
+    feed_file(tmp_path, queue="[queues.trades]\nhigh_watermark = 100\nlow_watermark = 50\n")
+    write_record(tmp_path / "r", connection(0, [], end=[text(1000, number) for number in numbers(1, 200)]))
+    client = shared_valkey.client()
+    with Command(tmp_path, "replay", "r", "--to-queue", "--at-once", REDIS_URL=shared_valkey.url) as command:
+        wait_until(lambda: client.llen("dramatiq:trades") == 100, 60, "a full queue")
+        command.interrupt()
+        assert command.wait() == 1
+        said = "go on with --from 1; 100 payloads of the read that begins there are in their queues already and come again"
+        assert command.err == f"stopped: {said}\n"
+
+
 def drained(client: redis.Redis, command: Command) -> list[str]:
     """Empty the queue, again and again, as workers would, until the command is through; it never held more than it may."""
     found: list[str] = []

@@ -139,6 +139,24 @@ def test_it_fits_a_phone_in_dark_and_light_and_works_without_scripts(
         assert contrast != "rgb(13, 17, 23)"
 
 
+#: Where things are, at one moment each: a section that is written anew meanwhile has no box of its own.
+_BOXES = [
+    f"() => document.querySelector('{selector}').getBoundingClientRect().toJSON()"
+    for selector in ("#feeds thead th:last-child", "#queues", "#processes")
+]
+
+
+@pytest.mark.parametrize("width", [1280, 1600])
+def test_a_desktops_width_is_used(chromium: Browser, web: WebProcess, width: int) -> None:
+    with browsing(chromium, web.url, viewport={"width": width, "height": 900}) as page:
+        assert width_of(page) == width
+        reason, queues, processes = map(page.evaluate, _BOXES)
+        assert reason["width"] > 250  # a sentence in two lines at most
+        assert queues["y"] == processes["y"]
+        assert queues["right"] < processes["x"]
+        assert processes["right"] > width - 40
+
+
 def test_a_dead_letter_is_retried_by_keyboard_alone(chromium: Browser, web: WebProcess, shared_valkey: Valkey) -> None:
     client = shared_valkey.client()
     bury(client, [(time.time() - 10 + n, dead_message(n)) for n in range(3)])

@@ -21,7 +21,7 @@ PARTS = {
     "dev": "-m ingest dev",
     "watchdog": "watchdog.py",
     "server": "valkey-server",
-    "simulator": "-m ingest simulate",
+    "simulator": "simulate --port",
     "ingest": "-m ingest run",
     "worker": "dramatiq workers",
 }

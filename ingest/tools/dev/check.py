@@ -1,4 +1,4 @@
-"""Asks `python -m ingest check` whether supervisor and workers could start, before anything is started.
+"""Asks our own `check` whether supervisor and workers could start, before anything is started.
 
 The rule: a process of its own, with the directory and the environment of those to come, because the user's modules are imported
 in it; it has ended, and left nothing, before the run begins.
@@ -7,14 +7,13 @@ in it; it has ended, and left nothing, before the run begins.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 
 from ingest.tools.dev.crew import Crew
-from ingest.tools.dev.plan import Ground
+from ingest.tools.dev.plan import COMMAND_LINE, Ground
 from ingest.tools.dev.stop import StopWishes
 
-COMMAND = (sys.executable, "-m", "ingest", "check")
+COMMAND = (*COMMAND_LINE, "check")
 
 #: Seconds in which every module must have been imported.
 TIMEOUT = 60.0

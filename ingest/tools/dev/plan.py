@@ -21,6 +21,9 @@ from settings.model import Settings
 ROOT = Path(__file__).resolve().parents[3]
 DEMO_FEEDS = ROOT / "examples" / "demo" / "feeds.toml"
 
+#: Our command line as the console script begins it: a ``settings`` module in the working directory does not shadow ours.
+COMMAND_LINE = (sys.executable, "-c", "from ingest.service.console import main; main()")
+
 #: Stand-ins until server and simulator run; what still holds the first one after loading uses the embedded server.
 _SERVER_TO_COME = "unix:///tmp/embedded?db=0"
 _SIMULATOR_TO_COME = "ws://127.0.0.1:1/v2"
@@ -120,5 +123,5 @@ def _settings(path: Path, env: Mapping[str, str]) -> Settings:
 
 def _simulator(request: Request) -> tuple[str, ...]:
     numbers = ["--port", "0", "--rate", f"{request.rate:g}", "--seed", str(request.seed)]
-    words = [sys.executable, "-m", "ingest", "simulate", *numbers, "--symbols", ",".join(request.symbols)]
+    words = [*COMMAND_LINE, "simulate", *numbers, "--symbols", ",".join(request.symbols)]
     return (*words, "--faults") if request.faults else tuple(words)

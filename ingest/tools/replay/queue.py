@@ -182,13 +182,16 @@ class Running:
             waits=self._status.blocked,
         )
 
-    def resume_at(self) -> int:
-        """Return the data frame with which another replay would go on; only once both threads are over."""
-        handled = self._source.given
-        if len(self._backlog) > 0:
-            self._forget_marks()
-            handled = self._marks[0][1]
-        return handled + 1
+    def resume_at(self) -> tuple[int, int]:
+        """Return the data frame with which another replay would go on, and how many payloads would then come again.
+
+        Frames of one recorded read go on together. Only once both threads are over.
+        """
+        if len(self._backlog) == 0:
+            return self._source.given + 1, 0
+        self._forget_marks()
+        emitted, given = self._marks[0]
+        return given + 1, max(0, self._publisher.confirmed - emitted)
 
     def _guarded(self, body: Callable[[], None]) -> None:
         try:

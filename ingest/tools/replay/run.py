@@ -68,12 +68,17 @@ def _last_lines(path: Path, replay: QueueReplay, running: Running, seconds: floa
     if numbers.dropped:
         problems.append(f"{numbers.dropped} payloads are in no queue: they were refused, as told above")
     if stopped or running.crash is not None:
-        problems.append(f"stopped: go on with --from {running.resume_at()}")
+        problems.append(_how_to_go_on(*running.resume_at()))
     elif replay.record.problem is not None:
         problems.append(f"{path}: {replay.record.problem}; what is whole of it was replayed")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def _how_to_go_on(frame: int, again: int) -> str:
+    told = f"stopped: go on with --from {frame}"
+    return f"{told}; {again} payloads of the read that begins there are in their queues already and come again" if again else told
 
 
 class _Bar:

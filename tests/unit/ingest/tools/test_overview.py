@@ -120,6 +120,18 @@ def test_lags_are_the_slowest_worker_s_and_queues_the_newest_supervisor_s() -> N
     assert (queue.depth, queue.dead, queue.died_lately, queue.high_watermark, queue.growth) == (2, 3, 1, 100, None)
 
 
+def test_a_supervisor_that_has_just_begun_does_not_hide_what_died_lately() -> None:
+    """It counts from its first look; the one beside it has seen them die."""
+    queues = {"q": {"dead": 3, "died_lately": 3}}
+    begun = supervisor("b:1:x", trades={"queue": "q"}, queues={"q": {"dead": 3, "died_lately": 0}})
+    beside = Reading(at=NOW, statuses=[supervisor("a:1:x", trades={"queue": "q"}, queues=queues), begun], ages={"a:1:x": 0.9})
+    assert [queue.died_lately for queue in make_overview(beside).queues] == [3]
+
+    ended = supervisor("a:1:x", final=True, trades={"queue": "q"}, queues=queues)
+    assert [queue.died_lately for queue in make_overview(reading(ended, begun)).queues] == [0]  # a past minute is none of ours
+    assert [queue.died_lately for queue in make_overview(reading(ended)).queues] == [3]
+
+
 def test_a_feed_that_is_expected_and_that_nobody_tells_of_is_absent() -> None:
     overview = make_overview(reading(), expected=[("", "trades")])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.tools.dev.check import COMMAND, find_problems
+from ingest.tools.dev.check import find_problems
 from ingest.tools.dev.plan import Ground
 from ingest.tools.dev.stop import StopWishes
 from ingest.tools.dev.watchdog import process_alive
@@ -90,5 +90,8 @@ def test_a_wish_to_stop_ends_it_and_is_no_problem(tmp_path: Path, wishes: StopWi
     assert not process_alive(int((tmp_path / "pid").read_text()))
 
 
-def test_what_is_asked_is_the_check_of_the_command_line() -> None:
-    assert COMMAND[1:] == ("-m", "ingest", "check")
+def test_a_settings_module_of_the_users_own_does_not_stand_in_the_way(tmp_path: Path, wishes: StopWishes) -> None:
+    """As for the console script, by which `dev` of an installed package is called."""
+    (tmp_path / "settings.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "feeds.toml").write_text(FEED)
+    assert find_problems(ground(tmp_path), wishes) == ()

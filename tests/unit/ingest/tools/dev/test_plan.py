@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest.tools import dev
-from ingest.tools.dev.plan import DEMO_FEEDS, ROOT, Plan, Refused, Request, make_plan, survey
+from ingest.tools.dev.plan import COMMAND_LINE, DEMO_FEEDS, ROOT, Plan, Refused, Request, make_plan, survey
 
 OWN = """
 [feeds.mine]
@@ -48,7 +48,7 @@ def test_the_demonstration_uses_a_server_of_its_own_whatever_is_exported(plan: P
 
 def test_the_simulated_exchange_gets_its_options(plan: Planner) -> None:
     made = plan(Request(rate=12.5, seed=7, symbols=("A/B", "C/D"), faults=True))
-    assert made.simulator[:4] == (sys.executable, "-m", "ingest", "simulate")
+    assert made.simulator[:4] == (*COMMAND_LINE, "simulate")
     options = made.simulator[4:]
     assert options == ("--port", "0", "--rate", "12.5", "--seed", "7", "--symbols", "A/B,C/D", "--faults")
     assert made.env["SIMULATOR_SYMBOLS"] == "A/B,C/D"
