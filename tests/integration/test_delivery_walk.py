@@ -35,9 +35,6 @@ from tests.support.walk import Walk
 WALKS = int(os.environ.get("WALKS", "40"))
 STEPS = 250
 
-#: Seconds. It is work all the time, and many times slower on a busy machine.
-pytestmark = pytest.mark.timeout(1800)
-
 #: How many walks may pass before a removed protection must have been missed.
 PATIENCE = 600
 

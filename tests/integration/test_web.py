@@ -84,6 +84,12 @@ def wait_for(web: WebProcess, text: str, path: str = "/", timeout: float = 60.0)
     return wait_until(said, timeout, f"{text!r} on the page", interval=0.1)
 
 
+def told_of(web: WebProcess) -> tuple[bool, str]:
+    """Return whether all is well, and the state of the only feed."""
+    told = httpx.get(f"{web.url}/api/overview", trust_env=False).json()
+    return told["ok"], told["feeds"][0]["state"]
+
+
 def test_a_real_feed_is_shown_paused_and_resumed(tmp_path: Path, shared_valkey: Valkey) -> None:
     client = shared_valkey.client()
     with numbered_server(NumberedStream(50)) as server, WebProcess(tmp_path, shared_valkey.url, WEB_TOKEN=TOKEN) as web:
@@ -100,8 +106,7 @@ def test_a_real_feed_is_shown_paused_and_resumed(tmp_path: Path, shared_valkey: 
                 assert Control(client, Keys("dramatiq"), "").paused() == {}
                 wait_for(web, "all well: 1 feed")
                 assert "trades was not paused" in text_of(visitor.act("/feed/resume", group="", name="trades").text)
-            told = httpx.get(f"{web.url}/api/overview", trust_env=False).json()
-            assert (told["ok"], told["feeds"][0]["state"]) == (True, "READY")
+            wait_until(lambda: told_of(web) == (True, "READY"), 60, "the feed to be ready again")
         assert web.stop() == 0
     assert len(re.findall(r"WARNING +web_acted act=pause feed=trades", web.log)) == 2
 
