@@ -32,15 +32,17 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerQueue:
-    """The consumer's thread calls everything; `ledger` and `stop` are for others as well.
+    """The consumer's thread calls everything; `ledger`, `stop`, `could_not_return` and `strand` are for others as well.
 
     Parameters:
       queue: Dramatiq's name of the queue, which may be one of delayed messages (``.DQ``).
       wake: whether to listen for pushes.
+      unreturned: ids of messages in hand, of any queue, that were to be enqueued again, and could not be.
     """
 
-    def __init__(self, broker: RedisBroker, keys: Keys, queue: str, wake: bool) -> None:
+    def __init__(self, broker: RedisBroker, keys: Keys, queue: str, wake: bool, unreturned: set[str]) -> None:
         self._broker = broker
+        self._unreturned = unreturned
         self._queue = queue
         self._shared = [keys.heartbeats(), keys.fetched(broker.broker_id, queue), keys.message_data(queue)]
         self._list = keys.messages(queue)
@@ -55,6 +57,7 @@ class WorkerQueue:
         self._told = False
         self._fetched_at = monotonic()
         self.stopping = False
+        self._stranded: dict[str, float] = {}
 
     @property
     def listens(self) -> bool:
@@ -92,7 +95,30 @@ class WorkerQueue:
         """Put messages back to the head of the queue, in this order."""
         self._run(self._requeue, [*self._shared, self._list], idents)
         for ident in idents:
+            self._stranded.pop(ident, None)
             self.ledger.drop(ident)
+
+    def could_not_return(self, ident: str) -> bool:
+        """Tell, once, whether a message in hand was to be enqueued again, and could not be."""
+        if ident not in self._unreturned:
+            return False
+        self._unreturned.discard(ident)
+        return True
+
+    def strand(self, ident: str, seconds: float) -> None:
+        """Have a message in hand put back in so many seconds, because nobody has it any more."""
+        self._stranded[ident] = monotonic() + seconds
+        self.wakeup.set()
+
+    @property
+    def stranded(self) -> list[str]:
+        """Return what is to be put back."""
+        return list(self._stranded)
+
+    @property
+    def go_back_at(self) -> float:
+        """Return when something is to be put back, on the monotonic clock; infinity without anything."""
+        return min(list(self._stranded.values()), default=math.inf)
 
     def _acknowledge(self, idents: Sequence[str]) -> None:
         self._run(self._ack, self._shared, idents)
