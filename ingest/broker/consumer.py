@@ -87,10 +87,16 @@ class RedisConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         """Make a message a dead letter, at once, and with what it died of."""
         ident = message.options[_IDENT]
-        self._ledger.drop(ident)
         self._queue.could_not_return(ident)  # forgotten: it does not come again
-        with _unanswered_is_closed():
-            self._queue.nack(ident, _last_words(message))
+        try:
+            with _unanswered_is_closed():
+                self._queue.nack(ident, _last_words(message))
+        except ConnectionClosed:
+            raise  # Dramatiq tries again
+        except redis.RedisError:
+            self._ledger.drop(ident)  # and now does not
+            raise
+        self._ledger.drop(ident)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Put messages back to the head of the queue in the order in which they were fetched, then what no worker saw."""
@@ -120,7 +126,7 @@ class RedisConsumer(Consumer):
         if self._queue.stopping:
             self._only_live()
         elif self._queue.go_back_at <= monotonic():
-            self._give_back(self._ledger.in_order(self._queue.stranded))
+            self._give_back(self._ledger.in_order(self._queue.collect()))
         elif (rest := self._rest_until - monotonic()) > 0:
             self._pause(rest)
         elif self._ledger.held >= self._window.size:

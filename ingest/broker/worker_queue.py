@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
@@ -24,6 +25,9 @@ from ingest.wakeup import Wakeup
 
 #: Seconds that a bell's call stays with Redis; after a quiet one the consumer shows that it lives.
 CALL = 5.0
+
+#: Seconds after a fetch without an answer until Redis is asked a second time what it gave: it may carry it out late.
+_LOOK_AGAIN = 10.0
 
 #: Seconds of polling after the bell's connection was lost, and after Redis would not have it.
 _LOST, _REFUSED = 3.0, 60.0
@@ -58,6 +62,7 @@ class WorkerQueue:
         self._fetched_at = monotonic()
         self.stopping = False
         self._stranded: dict[str, float] = {}
+        self._looks: list[float] = []
 
     @property
     def listens(self) -> bool:
@@ -80,7 +85,11 @@ class WorkerQueue:
         maintain = any(broker._should_do_maintenance("fetch") for _ in range(polls))
         fixed = [current_millis(), self._queue, broker.broker_id, broker.heartbeat_timeout, broker.dead_message_ttl]
         arguments = ["fetch", *fixed, int(maintain), broker._max_unpack_size(), count]
-        messages: list[bytes | None] = broker.scripts["dispatch"](keys=[broker.namespace], args=arguments)
+        try:
+            messages: list[bytes | None] = broker.scripts["dispatch"](keys=[broker.namespace], args=arguments)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._looks = [0.0, monotonic() + _LOOK_AGAIN]
+            raise
         self._fetched_at = monotonic()
         return messages
 
@@ -117,8 +126,17 @@ class WorkerQueue:
 
     @property
     def go_back_at(self) -> float:
-        """Return when something is to be put back, on the monotonic clock; infinity without anything."""
-        return min(list(self._stranded.values()), default=math.inf)
+        """Return when `collect` is to be called, on the monotonic clock; infinity if there is nothing to be put back."""
+        return min([*list(self._stranded.values()), *self._looks[:1]], default=math.inf)
+
+    def collect(self) -> list[str]:
+        """Return what is to be put back, also what Redis gave to this worker in an answer that never came."""
+        if self._looks and self._looks[0] <= monotonic():
+            given = {str(ident, "utf-8") for ident in cast("set[bytes]", self._broker.client.smembers(self._shared[1]))}
+            del self._looks[0]
+            for ident in sorted(given - self.ledger.known()):
+                self.strand(ident, 0)
+        return self.stranded
 
     def _acknowledge(self, idents: Sequence[str]) -> None:
         self._run(self._ack, self._shared, idents)
