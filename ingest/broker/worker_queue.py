@@ -121,7 +121,7 @@ class WorkerQueue:
 
     @property
     def stranded(self) -> list[str]:
-        """Return what is to be put back."""
+        """Return what is to be put back, now or later."""
         return list(self._stranded)
 
     @property
@@ -130,13 +130,14 @@ class WorkerQueue:
         return min([*list(self._stranded.values()), *self._looks[:1]], default=math.inf)
 
     def collect(self) -> list[str]:
-        """Return what is to be put back, also what Redis gave to this worker in an answer that never came."""
+        """Return what is to be put back by now, also what Redis gave to this worker in an answer that never came."""
         if self._looks and self._looks[0] <= monotonic():
             given = {str(ident, "utf-8") for ident in cast("set[bytes]", self._broker.client.smembers(self._shared[1]))}
             del self._looks[0]
             for ident in sorted(given - self.ledger.known()):
                 self.strand(ident, 0)
-        return self.stranded
+        now = monotonic()
+        return [ident for ident, due in list(self._stranded.items()) if due <= now]
 
     def _acknowledge(self, idents: Sequence[str]) -> None:
         self._run(self._ack, self._shared, idents)
