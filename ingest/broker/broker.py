@@ -88,6 +88,8 @@ class RateLimitedBroker(RedisBroker):
         self._wake = wake
         self._grows = False
         self._consumed: dict[str, WorkerQueue] = {}
+        #: By what name Redis knows the messages in hand that were to be enqueued again, and could not be.
+        self._unreturned: set[str] = set()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> RedisConsumer:
         """Return a consumer for a queue; Dramatiq's worker makes one for each, and another after every error."""
@@ -95,7 +97,7 @@ class RateLimitedBroker(RedisBroker):
         queue = self._consumed.get(queue_name)
         if queue is None:
             # What is delayed waits in the worker for its time anyhow: a connection more would make nothing faster.
-            queue = WorkerQueue(self, self.keys, queue_name, wake=self._wake and not delayed)
+            queue = WorkerQueue(self, self.keys, queue_name, self._wake and not delayed, self._unreturned)
             self._consumed[queue_name] = queue
         window = Window(prefetch) if self._grows and not delayed else Window(prefetch, most=prefetch)
         return RedisConsumer(queue, window, timeout)
@@ -107,7 +109,7 @@ class RateLimitedBroker(RedisBroker):
         error of the connection (a reply that was lost, say) it may be in its queue, once: nothing is sent a second time.
         """
         if delay is not None or "redis_message_id" in message.options or is_worker_process():
-            return super().enqueue(message, delay=delay)
+            return self._enqueue_now(message, delay)
         queue, name = message.queue_name, str(uuid4())
         message = message.copy(options={"redis_message_id": name})
         self.logger.debug("Enqueueing message %r on queue %r.", message.message_id, queue)
@@ -115,6 +117,18 @@ class RateLimitedBroker(RedisBroker):
         self._plain.enqueue(queue, name.encode(), message.encode())
         self.emit_after("enqueue", message, None)
         return message
+
+    def _enqueue_now(self, message: dramatiq.Message[Any], delay: int | None) -> dramatiq.Message[Any]:
+        """Enqueue a message whatever its queue's limits are; for one that was in a queue before, take note if that fails."""
+        before = message.options.get("redis_message_id")
+        try:
+            enqueued = super().enqueue(message, delay=delay)
+        except redis.RedisError:
+            if before is not None:
+                self._unreturned.add(before)
+            raise
+        self._unreturned.discard(before)
+        return enqueued
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         if signal == "worker_boot":

@@ -7,6 +7,7 @@ whatever goes wrong between a worker and Redis is a `ConnectionClosed`, after wh
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,8 +33,13 @@ _POLLS = 0.75
 #: polled, and more where one push is heard by all who listen: those who rest cost Redis nothing, and others hear it meanwhile.
 _POLLED, _HEARD = 5, 20
 
+#: Seconds until a message goes back whose retry could not be enqueued: its actor is not to run as fast as Redis refuses.
+_GO_BACK = 1.0
+
 #: The option that holds the name by which Redis knows a message; Dramatiq gives one to each that is enqueued.
 _IDENT = "redis_message_id"
+
+_log = logging.getLogger(__name__)
 
 
 class RedisConsumer(Consumer):
@@ -55,7 +61,8 @@ class RedisConsumer(Consumer):
         self._rest_until = 0.0
         self._may_have_more = True
         # Dramatiq forgets those after an error, and nobody would look after them while this process lives.
-        self._stranded = queue.ledger.delayed()
+        for ident in queue.ledger.delayed():
+            queue.strand(ident, 0)
 
     def __next__(self) -> MessageProxy | None:
         message = self._take()
@@ -66,20 +73,36 @@ class RedisConsumer(Consumer):
         return message
 
     def ack(self, message: MessageProxy) -> None:
-        """Take note that a message is done; Redis is told within `ingest.broker.ledger.LONGEST_AGE`."""
-        self._ledger.settle(message.options[_IDENT])
+        """Take note that a message is done; Redis is told within `ingest.broker.ledger.LONGEST_AGE`.
+
+        A message that failed, and whose retry Redis did not take, is not: Dramatiq would lose it here.
+        """
+        ident = message.options[_IDENT]
+        if self._queue.could_not_return(ident):
+            _log.warning("Message %s could not be enqueued again. It goes back to the head of its queue.", message.message_id)
+            self._queue.strand(ident, _GO_BACK)
+        else:
+            self._ledger.settle(ident)
 
     def nack(self, message: MessageProxy) -> None:
         """Make a message a dead letter, at once, and with what it died of."""
         ident = message.options[_IDENT]
+        self._queue.could_not_return(ident)  # forgotten: it does not come again
+        try:
+            with _unanswered_is_closed():
+                self._queue.nack(ident, _last_words(message))
+        except ConnectionClosed:
+            raise  # Dramatiq tries again
+        except redis.RedisError:
+            self._ledger.drop(ident)  # and now does not
+            raise
         self._ledger.drop(ident)
-        with _unanswered_is_closed():
-            self._queue.nack(ident, _last_words(message))
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Put messages back to the head of the queue in the order in which they were fetched, then what no worker saw."""
-        idents = self._ledger.in_order([message.options[_IDENT] for message in messages]) + self._unseen()
-        self._give_back(idents)
+        stranded = self._queue.stranded
+        idents = self._ledger.in_order([*(message.options[_IDENT] for message in messages), *stranded])
+        self._give_back(list(dict.fromkeys(idents)) + self._unseen())
 
     def close(self) -> None:
         """Tell Redis what is done, and let go of the connection."""
@@ -102,9 +125,8 @@ class RedisConsumer(Consumer):
             self._ledger.flush()
         if self._queue.stopping:
             self._only_live()
-        elif self._stranded:
-            self._give_back(self._stranded)
-            self._stranded = []
+        elif self._queue.go_back_at <= monotonic():
+            self._give_back(self._ledger.in_order(self._queue.collect()))
         elif (rest := self._rest_until - monotonic()) > 0:
             self._pause(rest)
         elif self._ledger.held >= self._window.size:
@@ -147,7 +169,7 @@ class RedisConsumer(Consumer):
         self._queue.wakeup.wait(self._span(seconds))
 
     def _span(self, seconds: float) -> float:
-        return max(0.0, min(seconds, self._ledger.remaining()))
+        return max(0.0, min(seconds, self._ledger.remaining(), self._queue.go_back_at - monotonic()))
 
     @property
     def _poll_interval(self) -> float:

@@ -107,6 +107,11 @@ class Ledger:
         with self._lock:
             return [ident for ident, delayed in self._held.items() if delayed]
 
+    def known(self) -> set[str]:
+        """Return what is in hand, and what is done without Redis having confirmed it."""
+        with self._lock:
+            return {*self._held, *self._done}
+
     def remaining(self) -> float:
         """Return the seconds until a `flush` is due, below zero if it is overdue; infinity if Redis knows everything."""
         return self._due - self._clock()

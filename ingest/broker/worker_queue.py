@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
@@ -25,6 +26,9 @@ from ingest.wakeup import Wakeup
 #: Seconds that a bell's call stays with Redis; after a quiet one the consumer shows that it lives.
 CALL = 5.0
 
+#: Seconds after a fetch without an answer until Redis is asked a second time what it gave: it may carry it out late.
+_LOOK_AGAIN = 10.0
+
 #: Seconds of polling after the bell's connection was lost, and after Redis would not have it.
 _LOST, _REFUSED = 3.0, 60.0
 
@@ -32,15 +36,17 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerQueue:
-    """The consumer's thread calls everything; `ledger` and `stop` are for others as well.
+    """The consumer's thread calls everything; `ledger`, `stop`, `could_not_return` and `strand` are for others as well.
 
     Parameters:
       queue: Dramatiq's name of the queue, which may be one of delayed messages (``.DQ``).
       wake: whether to listen for pushes.
+      unreturned: ids of messages in hand, of any queue, that were to be enqueued again, and could not be.
     """
 
-    def __init__(self, broker: RedisBroker, keys: Keys, queue: str, wake: bool) -> None:
+    def __init__(self, broker: RedisBroker, keys: Keys, queue: str, wake: bool, unreturned: set[str]) -> None:
         self._broker = broker
+        self._unreturned = unreturned
         self._queue = queue
         self._shared = [keys.heartbeats(), keys.fetched(broker.broker_id, queue), keys.message_data(queue)]
         self._list = keys.messages(queue)
@@ -55,6 +61,8 @@ class WorkerQueue:
         self._told = False
         self._fetched_at = monotonic()
         self.stopping = False
+        self._stranded: dict[str, float] = {}
+        self._looks: list[float] = []
 
     @property
     def listens(self) -> bool:
@@ -77,7 +85,11 @@ class WorkerQueue:
         maintain = any(broker._should_do_maintenance("fetch") for _ in range(polls))
         fixed = [current_millis(), self._queue, broker.broker_id, broker.heartbeat_timeout, broker.dead_message_ttl]
         arguments = ["fetch", *fixed, int(maintain), broker._max_unpack_size(), count]
-        messages: list[bytes | None] = broker.scripts["dispatch"](keys=[broker.namespace], args=arguments)
+        try:
+            messages: list[bytes | None] = broker.scripts["dispatch"](keys=[broker.namespace], args=arguments)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._looks = [0.0, monotonic() + _LOOK_AGAIN]
+            raise
         self._fetched_at = monotonic()
         return messages
 
@@ -92,7 +104,40 @@ class WorkerQueue:
         """Put messages back to the head of the queue, in this order."""
         self._run(self._requeue, [*self._shared, self._list], idents)
         for ident in idents:
+            self._stranded.pop(ident, None)
             self.ledger.drop(ident)
+
+    def could_not_return(self, ident: str) -> bool:
+        """Tell, once, whether a message in hand was to be enqueued again, and could not be."""
+        if ident not in self._unreturned:
+            return False
+        self._unreturned.discard(ident)
+        return True
+
+    def strand(self, ident: str, seconds: float) -> None:
+        """Have a message in hand put back in so many seconds, because nobody has it any more."""
+        self._stranded[ident] = monotonic() + seconds
+        self.wakeup.set()
+
+    @property
+    def stranded(self) -> list[str]:
+        """Return what is to be put back, now or later."""
+        return list(self._stranded)
+
+    @property
+    def go_back_at(self) -> float:
+        """Return when `collect` is to be called, on the monotonic clock; infinity if there is nothing to be put back."""
+        return min([*list(self._stranded.values()), *self._looks[:1]], default=math.inf)
+
+    def collect(self) -> list[str]:
+        """Return what is to be put back by now, also what Redis gave to this worker in an answer that never came."""
+        if self._looks and self._looks[0] <= monotonic():
+            given = {str(ident, "utf-8") for ident in cast("set[bytes]", self._broker.client.smembers(self._shared[1]))}
+            del self._looks[0]
+            for ident in sorted(given - self.ledger.known()):
+                self.strand(ident, 0)
+        now = monotonic()
+        return [ident for ident, due in list(self._stranded.items()) if due <= now]
 
     def _acknowledge(self, idents: Sequence[str]) -> None:
         self._run(self._ack, self._shared, idents)

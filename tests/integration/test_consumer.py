@@ -11,7 +11,9 @@ from typing import Any
 import dramatiq
 import pytest
 import redis
+from dramatiq.broker import MessageProxy
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import ConnectionClosed
 
 from ingest.broker.ledger import LONGEST_AGE
 from tests.support.in_process import QUEUE, Bench, Gate
@@ -291,6 +293,36 @@ def test_delayed_messages_that_dramatiq_forgot_after_an_error_come_again(
     ahead[0] = 600_000
     wait_until(lambda: ours.seen == ["later"], 60, "it to come")
     ours.wait_until_empty()
+
+
+def test_messages_in_an_answer_that_never_came_come_again(ours: Bench) -> None:
+    """Redis counts them as fetched by this worker, which lives, so its heartbeat would keep them from everybody."""
+    sender = ours.actor(ours.broker())
+    order = [str(sender.send(number).options["redis_message_id"]) for number in range(3)]
+    with RedisProxy(ours.valkey.path) as proxy:
+        broker = ours.broker(url=proxy.url, wake=False)
+        ours.actor(broker)
+        broker._max_unpack_size()
+        broker.client.script_load(broker.scripts["dispatch"].script)
+        proxy.losing.set()
+        with pytest.raises(ConnectionClosed):
+            next(broker.consume(QUEUE, prefetch=10, timeout=100))
+        assert ours.fetched(broker) == {ident.encode() for ident in order}
+        proxy.losing.clear()
+        consumer = broker.consume(QUEUE, prefetch=10, timeout=100)
+        came: list[MessageProxy] = []
+
+        def all_came() -> bool:
+            message = next(consumer)
+            came.extend([] if message is None else [message])
+            return len(came) == 3
+
+        wait_until(all_came, 20, "all of them")
+        for message in came:
+            consumer.ack(message)
+        consumer.close()
+        assert sorted(message.options["redis_message_id"] for message in came) == sorted(order)
+        assert (ours.stored(), ours.waiting(), ours.fetched(broker)) == (0, [], set())
 
 
 @pytest.mark.parametrize("prefetch", [1, 3])

@@ -1,10 +1,12 @@
-"""A stock Dramatiq app, which imports nothing of ours, consumes the supervisor's messages."""
+"""A stock Dramatiq app consumes the supervisor's messages: with nothing of ours imported, and with `frame_actor` alone."""
 
 from __future__ import annotations
 
 import json
 
+import dramatiq
 import pytest
+from dramatiq.brokers.redis import RedisBroker
 
 from tests.support.messages import Producer
 from tests.support.redis_server import Valkey
@@ -72,3 +74,46 @@ def test_a_failure_is_retried_and_dead_lettered(app: Project, valkey: Valkey) ->
     assert message["options"]["retries"] == 2
     assert (message["options"]["frame"]["feed"], message["options"]["frame"]["seq"]) == ("trades", 1)
     assert app.results() == [["failing"]] * 3
+
+
+FRAMES = """
+import os
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+broker = RedisBroker(url=os.environ["REDIS_URL"])
+dramatiq.set_broker(broker)
+
+from app_frames import handle_trade  # actors come last, as in any application
+"""
+
+FRAME_ACTORS = """
+import json
+from workers import current_frame, frame_actor
+
+failed = []
+
+@frame_actor(queue_name="trades", min_backoff=1, max_backoff=1)
+def handle_trade(payload):
+    with open("results", "a") as file:
+        file.write(json.dumps([payload, current_frame().seq]) + chr(10))
+    if payload == "y" and not failed:
+        failed.append(payload)
+        raise ValueError(payload)
+"""
+
+
+def test_an_application_with_its_own_broker_may_have_frame_actors(project: Project, valkey: Valkey) -> None:
+    """Importing `workers` starts nothing there: no settings are read, and the broker is not replaced."""
+    project.write("app.py", FRAMES)
+    project.write("app_frames.py", FRAME_ACTORS)
+    option = {"feed": "trades", "seq": 5, "received_us": 1_790_000_000_000_000, "count": 3}
+    message = dramatiq.Message("trades", "handle_trade", (["x", "y", "z"],), {}, {"frame": option})
+    RedisBroker(client=valkey.client(), middleware=[]).enqueue(message)
+
+    process = project.run("app", REDIS_URL=valkey.url)
+    results = project.wait_for_results(4)
+
+    assert results == [["x", 5], ["y", 6], ["z", 7], ["y", 6]]
+    wait_until(lambda: valkey.client().hlen("dramatiq:trades.msgs") == 0, 60, "all to be acknowledged")
+    assert process.terminate() == 0, process.log
