@@ -268,6 +268,11 @@ class Node:
         gathered = self.backlog.gathering_us is None
         return settled and gathered and len(self.backlog) == 0 and len(self.backlog.chains) == 1
 
+    @property
+    def has_told(self) -> bool:
+        """Whether it has recorded what it knows that Redis forgot."""
+        return self.publisher._core._gap is None
+
     def _claim(self, feed: str, backlog: Backlog, tenure: Tenure, publisher: Doubting, events: list[Event]) -> Claim:
         return Claim(
             feed,

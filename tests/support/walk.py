@@ -386,7 +386,9 @@ class Walk:
         for feed in COMPANIONS:
             if sum(node.companions[feed].leads for node in self.nodes) != 1:
                 return False
-        return len(leaders) == 1 and leaders[0].is_through and all(len(node.backlog) == 0 for node in self.nodes)
+        if not all(len(node.backlog) == 0 and node.has_told for node in self.nodes):
+            return False
+        return len(leaders) == 1 and leaders[0].is_through
 
 
 def _payloads(message: str, count: int) -> list[str]:
